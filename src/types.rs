@@ -11,6 +11,9 @@ use crate::error::Result;
 /// Bytes of file data in one frame, at most; frames are cut at multiples of it in the file.
 pub const FRAME_BYTES: u32 = 128 * 1024;
 
+/// Bytes of the tag that follows each frame in a block.
+pub const TAG_BYTES: u32 = 16;
+
 /// The largest size of a file in bytes: what `off_t` and the kernel's page cache can address.
 pub const FILE_SIZE_MAX: u64 = i64::MAX as u64;
 

@@ -1,1 +1,99 @@
-//! (skeleton) meta
+//! Names and attributes of files: the operations on the metadata store, each a transaction.
+//!
+//! Free functions in the files below work in a transaction they are given and compose; only
+//! [`Meta`] opens one. Never sees a block's bytes, a protocol or a permission check.
+
+pub mod kv;
+pub mod key;
+mod codec;
+pub mod value;
+pub mod extent;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use self::kv::Store;
+use self::kv::Txn;
+use self::value::Superblock;
+use crate::ambient::Ambient;
+use crate::crypto::NameKey;
+use crate::error::Result;
+use crate::types::ContentId;
+use crate::types::Ino;
+use crate::types::WriteSeq;
+
+/// Numbers reserved beyond those in use whenever an epoch is written: more than one epoch can
+/// give out, so that no number is given out twice, also after a crash.
+const RESERVE: u64 = 1 << 30;
+
+/// Gives out inode numbers, content ids and write sequences, each once in a volume's life.
+#[derive(Debug)]
+pub struct Ids {
+    ino: AtomicU64,
+    content: AtomicU64,
+    seq: AtomicU64,
+}
+
+impl Ids {
+    /// Goes on where the superblock says that no number was given out yet.
+    pub fn from(superblock: &Superblock) -> Self {
+        Self {
+            ino: AtomicU64::new(superblock.ino_limit),
+            content: AtomicU64::new(superblock.content_limit),
+            seq: AtomicU64::new(superblock.seq_limit),
+        }
+    }
+
+    /// The next inode number.
+    pub fn ino(&self) -> Ino {
+        Ino(self.ino.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The next content id.
+    pub fn content(&self) -> ContentId {
+        ContentId(self.content.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The next write sequence.
+    pub fn seq(&self) -> WriteSeq {
+        WriteSeq(self.seq.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Limits for a superblock: (inode, content, sequence), reserved ahead.
+    pub fn limits(&self) -> (u64, u64, u64) {
+        let limit = |next: &AtomicU64| next.load(Ordering::Relaxed) + RESERVE;
+        (limit(&self.ino), limit(&self.content), limit(&self.seq))
+    }
+}
+
+/// The metadata of an open volume.
+pub struct Meta {
+    store: Arc<Store>,
+    /// Numbers never given out before.
+    pub ids: Ids,
+    /// The key of the names' hash.
+    pub names: NameKey,
+    /// Time.
+    pub ambient: Ambient,
+}
+
+impl Meta {
+    /// The operations over `store`.
+    pub fn new(store: Arc<Store>, ids: Ids, names: NameKey, ambient: Ambient) -> Self {
+        Self { store, ids, names, ambient }
+    }
+
+    /// The store below, for those who move extents and epochs.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Runs an operation in a transaction, again as long as it conflicts.
+    pub async fn transact<T>(
+        &self,
+        operation: impl AsyncFnMut(&mut Txn) -> Result<T>,
+    ) -> Result<T> {
+        self.store.transact(operation).await
+    }
+}

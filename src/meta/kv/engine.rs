@@ -1,0 +1,36 @@
+//! What the layers above need of a metadata engine. Five methods, all keys and values bytes.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::Entry;
+use crate::error::Result;
+
+/// What an epoch or a tool changes at once: a key and its new value, or `None` to delete it.
+/// Sorted, each key once.
+pub type Batch = Vec<(Bytes, Option<Bytes>)>;
+
+/// An ordered, durable map of bytes with atomic batches.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// The durable value of a key.
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// Up to `limit` entries of `range` in key order.
+    async fn scan(&self, range: Range<Bytes>, limit: usize) -> Result<Vec<Entry>>;
+
+    /// Applies a batch atomically and returns when it is durable; waits while the store is away.
+    /// [`Kind::Fenced`](crate::error::Kind::Fenced) when another session owns the volume,
+    /// [`Kind::Policy`](crate::error::Kind::Policy) when the store did not confirm encryption:
+    /// then the engine is broken for good.
+    async fn commit(&self, batch: Batch) -> Result<()>;
+
+    /// An error, with the reason, once the engine can never commit again.
+    fn health(&self) -> Result<()>;
+
+    /// Flushes and lets go, within `deadline`.
+    async fn close(&self, deadline: Duration) -> Result<()>;
+}

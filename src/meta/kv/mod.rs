@@ -1,0 +1,288 @@
+//! The ordered overlay above an engine, and the transactions that work on it.
+//!
+//! A key's value is in the newest layer that knows it: `live` (what happened since the last
+//! freeze), `frozen` (the epoch on its way to the engine, at most one), `clean` (a bounded cache of
+//! what the engine says), the engine. One lock, the **gate**, guards the layers; nothing awaits
+//! under it. Whatever must change at the same instant as the metadata (dirty bytes of files)
+//! changes in a hook that runs under the gate.
+//!
+//! Knows keys and values as bytes only.
+
+mod engine;
+mod layers;
+// pub mod memory;
+// pub mod slate;
+mod txn;
+
+pub use engine::Batch;
+pub use engine::Engine;
+pub use layers::Usage;
+pub use layers::UsageChange;
+pub use layers::View;
+pub use txn::Txn;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use self::layers::Layers;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+
+/// An epoch closes at this many changed keys (DESIGN §5).
+pub const LIVE_KEYS_MAX: usize = 50_000;
+
+/// An epoch closes at this many bytes of changed metadata.
+pub const LIVE_BYTES_MAX: usize = 16 << 20;
+
+/// Operations wait while the live layer is this many times over its limits: the store is away, or
+/// slower than what happens here.
+const OVERFULL: usize = 2;
+
+/// A key and its value.
+pub type Entry = (Bytes, Bytes);
+
+type Clean = quick_cache::sync::Cache<Bytes, Option<Bytes>, Weight>;
+
+#[derive(Clone)]
+struct Weight;
+
+impl quick_cache::Weighter<Bytes, Option<Bytes>> for Weight {
+    fn weight(&self, key: &Bytes, value: &Option<Bytes>) -> u64 {
+        // The key and the value, their headers and the cache's own entry.
+        (key.len() + value.as_ref().map_or(0, Bytes::len) + 160) as u64
+    }
+}
+
+/// What a read found, and what commit needs to see whether it still holds.
+struct Found {
+    value: Option<Bytes>,
+    version: u64,
+    generation: u64,
+}
+
+/// The layers above an engine.
+pub struct Store {
+    engine: Arc<dyn Engine>,
+    gate: Mutex<Layers>,
+    clean: Clean,
+    /// Rung when the live layer may have room again, or is refused for good.
+    room: Notify,
+    /// Rung when the live layer is large enough to close the epoch.
+    full: Notify,
+}
+
+impl Store {
+    /// Layers above `engine`; `cache_bytes` bounds the clean cache.
+    pub fn new(engine: Arc<dyn Engine>, usage: Usage, cache_bytes: u64) -> Arc<Self> {
+        let items = usize::try_from(cache_bytes / 256).unwrap_or(usize::MAX);
+        Arc::new(Self {
+            engine,
+            gate: Mutex::new(Layers::new(usage)),
+            clean: Clean::with_weighter(items, cache_bytes, Weight),
+            room: Notify::new(),
+            full: Notify::new(),
+        })
+    }
+
+    /// The engine below.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    /// Runs `operation` in a transaction until it commits without a conflict. An error of the
+    /// operation ends it, and nothing of it happens.
+    pub async fn transact<T>(
+        self: &Arc<Self>,
+        mut operation: impl AsyncFnMut(&mut Txn) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            self.wait_for_room().await;
+            let mut txn = Txn::new(self.clone());
+            let answer = operation(&mut txn).await?;
+            match self.commit(txn) {
+                Err(error) if error.kind() == Kind::Conflict => {}
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(answer),
+            }
+        }
+    }
+
+    /// The present value of a key, outside any transaction.
+    pub async fn get(&self, key: &Bytes) -> Result<Option<Bytes>> {
+        Ok(self.find(View::Live, key).await?.value)
+    }
+
+    /// The value of a key as `view` sees it.
+    pub async fn get_in(&self, view: View, key: &Bytes) -> Result<Option<Bytes>> {
+        Ok(self.find(view, key).await?.value)
+    }
+
+    /// Entries of `range` in key order, as `view` sees them: at least one unless there are none,
+    /// and about `limit` at most.
+    pub async fn scan(&self, view: View, range: Range<Bytes>, limit: usize) -> Result<Vec<Entry>> {
+        let mut range = range;
+        loop {
+            let above = self.gate.lock().above(view, &range, limit);
+            let base = self.engine.scan(range.clone(), limit).await?;
+            let base_end = (base.len() >= limit).then(|| base[base.len() - 1].0.clone());
+            let (entries, end) = layers::merge(above, base, base_end);
+            match end {
+                Some(end) if entries.is_empty() => range.start = layers::after(&end),
+                _ => return Ok(entries),
+            }
+        }
+    }
+
+    /// Changes `view` without a transaction: for keys that only the caller ever changes (extents,
+    /// blocks). `hook` runs at the same instant.
+    pub fn apply<T>(
+        &self,
+        view: View,
+        changes: impl IntoIterator<Item = (Bytes, Option<Bytes>)>,
+        usage: UsageChange,
+        hook: impl FnOnce() -> T,
+    ) -> T {
+        let mut layers = self.gate.lock();
+        layers.apply(view, changes, usage);
+        let answer = hook();
+        let full = layers.is_full(1);
+        drop(layers);
+        if full {
+            self.full.notify_one();
+        }
+        answer
+    }
+
+    /// Runs `hook` while nothing can commit.
+    pub fn under_gate<T>(&self, hook: impl FnOnce() -> T) -> T {
+        let _layers = self.gate.lock();
+        hook()
+    }
+
+    /// Closes the live layer: it becomes the frozen one, a fresh one takes its place, and `hook`
+    /// freezes what belongs to the same instant. There must be no frozen layer.
+    pub fn freeze<T>(&self, hook: impl FnOnce() -> T) -> T {
+        let mut layers = self.gate.lock();
+        layers.freeze();
+        let answer = hook();
+        drop(layers);
+        self.room.notify_waiters();
+        answer
+    }
+
+    /// Whether anything happened since the last freeze.
+    pub fn is_idle(&self) -> bool {
+        let layers = self.gate.lock();
+        layers.live_is_empty() && !layers.has_frozen()
+    }
+
+    /// What the frozen layer changes, and the usage at its instant.
+    pub fn frozen(&self) -> (Batch, Usage) {
+        let (layer, usage) = self.gate.lock().frozen();
+        let batch = layer.iter().map(|(key, slot)| (key.clone(), slot.value.clone())).collect();
+        (batch, usage)
+    }
+
+    /// Drops the frozen layer after the engine has made it durable. Its values stay cached.
+    pub fn thaw(&self) {
+        let (layer, _) = self.gate.lock().frozen();
+        // While the frozen layer stands, no reader looks into the cache for these keys.
+        for (key, slot) in layer.iter() {
+            self.clean.insert(key.clone(), slot.value.clone());
+        }
+        self.gate.lock().thaw();
+    }
+
+    /// Refuses every later change with this error's kind and sentence: the volume is fenced, or
+    /// its encryption could not be proved.
+    pub fn refuse(&self, kind: Kind, reason: String) {
+        self.gate.lock().refused.get_or_insert((kind, reason));
+        self.room.notify_waiters();
+        self.full.notify_one();
+    }
+
+    /// Why changes are refused, if they are.
+    pub fn refused(&self) -> Option<Error> {
+        self.gate.lock().refusal()
+    }
+
+    /// Resolves when the live layer is large enough to close the epoch.
+    pub async fn full(&self) {
+        self.full.notified().await;
+    }
+
+    /// Inodes and bytes in use now.
+    pub fn usage(&self) -> Usage {
+        self.gate.lock().usage()
+    }
+
+    /// Bytes that the layers hold in memory, about.
+    pub fn memory_bytes(&self) -> u64 {
+        self.gate.lock().bytes() as u64 + self.clean.weight()
+    }
+
+    fn commit(&self, txn: Txn) -> Result<()> {
+        let mut layers = self.gate.lock();
+        if !txn.changes() {
+            // Nothing to apply, so nothing to check: each read was true when it was made.
+            return Ok(());
+        }
+        if let Some(error) = layers.refusal() {
+            return Err(error);
+        }
+        txn.commit(&mut layers)?;
+        let full = layers.is_full(1);
+        drop(layers);
+        if full {
+            self.full.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn wait_for_room(&self) {
+        loop {
+            let rung = self.room.notified();
+            {
+                let layers = self.gate.lock();
+                if !layers.is_full(OVERFULL) || layers.refused.is_some() {
+                    return;
+                }
+            }
+            self.full.notify_one();
+            rung.await;
+        }
+    }
+
+    async fn find(&self, view: View, key: &Bytes) -> Result<Found> {
+        loop {
+            let generation = {
+                let layers = self.gate.lock();
+                if let Some(slot) = layers.find(view, key) {
+                    return Ok(Found {
+                        value: slot.value.clone(),
+                        version: slot.version,
+                        generation: layers.generation(),
+                    });
+                }
+                layers.generation()
+            };
+            if let Some(value) = self.clean.get(key) {
+                return Ok(Found { value, version: 0, generation });
+            }
+            let value = self.engine.get(key).await?;
+            let layers = self.gate.lock();
+            // The engine's answer holds only if no epoch with this key landed meanwhile.
+            if layers.unchanged_since(key, generation) {
+                if layers.find(View::Live, key).is_none() {
+                    self.clean.insert(key.clone(), value.clone());
+                }
+                return Ok(Found { value, version: 0, generation });
+            }
+        }
+    }
+}
