@@ -1,1 +1,3 @@
 //! (skeleton) meta
+
+pub mod kv;
