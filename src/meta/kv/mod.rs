@@ -10,8 +10,10 @@
 
 mod engine;
 mod layers;
-// pub mod memory;
-// pub mod slate;
+mod memory;
+mod slate;
+#[cfg(test)]
+mod suite;
 mod txn;
 
 pub use engine::Batch;
@@ -19,6 +21,10 @@ pub use engine::Engine;
 pub use layers::Usage;
 pub use layers::UsageChange;
 pub use layers::View;
+pub use memory::MemoryEngine;
+pub use slate::SlateEngine;
+pub use slate::SlateOptions;
+pub use slate::SlateReader;
 pub use txn::Txn;
 
 use std::ops::Range;
