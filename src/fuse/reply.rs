@@ -125,7 +125,7 @@ pub(super) fn statfs(reply: ReplyStatfs, used: StatFs) {
         STATFS_INODES.max(used.used_inodes),
         STATFS_INODES.saturating_sub(used.used_inodes),
         STATFS_BLOCK_BYTES,
-        const { FileName::BYTES_MAX as u32 },
+        u32::try_from(FileName::BYTES_MAX).expect("it is 255"),
         STATFS_BLOCK_BYTES,
     );
 }

@@ -239,9 +239,9 @@ mod tests {
     use fuser::ReplyAttr;
     use fuser::Request;
 
-    use super::super::convert::bare_attr;
-    use super::super::kernel::negotiate;
     use super::*;
+    use crate::fuse::convert::bare_attr;
+    use crate::fuse::kernel::negotiate;
     use crate::vfs::FileKind;
 
     /// An empty directory.
