@@ -1,7 +1,7 @@
 //! The file system as fuser calls it: each operation translates, calls the [`Vfs`] and replies.
 //!
-//! What fuser answers with ENOSYS by default (locks, access, ioctl, poll, bmap, copying ranges) is left
-//! to it: the kernel then does its own work and does not ask again. FORGET needs no work.
+//! What fuser answers with ENOSYS by default (locks, access, ioctl, poll, bmap, copying ranges) is
+//! left to it: the kernel then does its own work and does not ask again. FORGET needs no work.
 
 use std::ffi::OsStr;
 use std::io;
