@@ -4,6 +4,8 @@
 
 mod answer;
 mod counts;
+#[cfg(test)]
+mod double;
 mod explain;
 #[cfg(any(test, feature = "testing"))]
 pub mod fault;
@@ -19,6 +21,8 @@ mod sse;
 #[cfg(test)]
 mod tests;
 mod wire;
+#[cfg(test)]
+mod wire_tests;
 mod witness;
 
 pub use answer::Got;
@@ -50,6 +54,7 @@ use self::wire::Wire;
 use self::witness::Trust;
 use self::witness::Witness;
 use crate::ambient::Ambient;
+use crate::config::KeyPair;
 use crate::config::SseVerify;
 use crate::config::VolumeConfig;
 use crate::error::Error;
@@ -92,39 +97,12 @@ impl Bucket {
     /// No request is sent. `policy: None` gives an operator that cannot write at all.
     /// [`Kind::Config`] if the settings do not fit together or the provider cannot encrypt so.
     pub fn open(volume: &VolumeConfig, policy: Option<Policy>) -> Result<Self> {
-        let row = volume.provider.clone();
-        let mode = match &policy {
-            Some(policy) => policy.mode.clone(),
-            // Objects under a customer's key cannot be read without it.
-            None => match &volume.sse {
-                Some(key @ SseMode::CustomerKeyFile(_)) => key.clone(),
-                _ => SseMode::None,
-            },
+        // Keys that expire belong here: rebuild the operator with new ones before they do.
+        let keys = match volume.provider.service {
+            Service::S3 | Service::Azblob => volume.credentials.resolve()?,
+            Service::Gcs | Service::Fs | Service::Memory => None,
         };
-        sse::required(&row, &mode)?;
-        let counters = Arc::<Counters>::default();
-        let wire =
-            |operator| Self::wire(volume, row.clone(), policy.clone(), counters.clone(), operator);
-        match row.service {
-            Service::S3 => wire(operator::s3(volume, &mode)?),
-            Service::Gcs => wire(operator::gcs(volume)?),
-            Service::Azblob => wire(operator::azblob(volume, &mode)?),
-            Service::Fs => {
-                let path = volume.path.as_ref().ok_or_else(|| {
-                    Error::new(Kind::Config, "the volume has no `path`")
-                        .with("volume", &volume.name)
-                        .hint("set `path` in the volume's config to a directory")
-                })?;
-                let root = path.join(&volume.prefix);
-                let place = format!("{}/", root.display());
-                Ok(Self::over(row, policy, place, counters, Store::Local(LocalStore::new(root))))
-            }
-            Service::Memory => {
-                let place = format!("memory:{}/", volume.name);
-                let store = Store::Memory(MemoryStore::of_volume(&volume.name));
-                Ok(Self::over(row, policy, place, counters, store))
-            }
-        }
+        Self::open_with(volume, policy, keys)
     }
 
     /// As [`Bucket::open`], but without asking for encryption on the wire: for a store that
@@ -294,6 +272,46 @@ impl Bucket {
     /// Whether the store answers.
     pub fn state(&self) -> StoreState {
         self.shared.health.snapshot()
+    }
+
+    fn open_with(
+        volume: &VolumeConfig,
+        policy: Option<Policy>,
+        keys: Option<KeyPair>,
+    ) -> Result<Self> {
+        let row = volume.provider.clone();
+        let mode = match &policy {
+            Some(policy) => policy.mode.clone(),
+            // Objects under a customer's key cannot be read without it.
+            None => match &volume.sse {
+                Some(key @ SseMode::CustomerKeyFile(_)) => key.clone(),
+                _ => SseMode::None,
+            },
+        };
+        sse::required(&row, &mode)?;
+        let counters = Arc::<Counters>::default();
+        let wire =
+            |operator| Self::wire(volume, row.clone(), policy.clone(), counters.clone(), operator);
+        match row.service {
+            Service::S3 => wire(operator::s3(volume, &mode, keys.as_ref())?),
+            Service::Gcs => wire(operator::gcs(volume)?),
+            Service::Azblob => wire(operator::azblob(volume, &mode, keys.as_ref())?),
+            Service::Fs => {
+                let path = volume.path.as_ref().ok_or_else(|| {
+                    Error::new(Kind::Config, "the volume has no `path`")
+                        .with("volume", &volume.name)
+                        .hint("set `path` in the volume's config to a directory")
+                })?;
+                let root = path.join(&volume.prefix);
+                let place = format!("{}/", root.display());
+                Ok(Self::over(row, policy, place, counters, Store::Local(LocalStore::new(root))))
+            }
+            Service::Memory => {
+                let place = format!("memory:{}/", volume.name);
+                let store = Store::Memory(MemoryStore::of_volume(&volume.name));
+                Ok(Self::over(row, policy, place, counters, store))
+            }
+        }
     }
 
     fn wire(
