@@ -1,6 +1,9 @@
 //! What the parts of an open volume share: metadata, dirty bytes, blocks, and who may touch them.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -17,6 +20,7 @@ use crate::error::Result;
 use crate::meta::Meta;
 use crate::meta::kv::View;
 use crate::object::Bucket;
+use crate::types::BlockId;
 use crate::types::ContentId;
 use crate::types::Epoch;
 use crate::types::Ino;
@@ -51,6 +55,18 @@ pub(super) struct Core {
     pub(super) settled: Notify,
     /// What stands in the way of the epoch under way, if anything; told to those who wait.
     pub(super) obstacle: watch::Sender<Option<(Kind, String)>>,
+    /// Contents whose extents are still to be deleted.
+    pub(super) garbage: Mutex<BTreeSet<ContentId>>,
+    /// Inodes that have cuts.
+    pub(super) cut_inodes: Mutex<BTreeSet<Ino>>,
+    /// Blocks to delete once their death is durable.
+    pub(super) reclaims: Mutex<Vec<(Epoch, BlockId)>>,
+    /// An epoch has landed.
+    pub(super) upkeep: Notify,
+    /// The last epochs: inline bytes move into blocks.
+    pub(super) closing: AtomicBool,
+    /// When the last epoch landed.
+    pub(super) committed_at: Mutex<Instant>,
     /// Why the volume can never be written again.
     pub(super) broken: watch::Sender<Option<(Kind, String)>>,
 }

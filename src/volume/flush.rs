@@ -15,8 +15,10 @@ use crate::block::Compression;
 use crate::block::FrameRef;
 use crate::error::Result;
 use crate::meta::extent::Chunk;
+use crate::meta::key;
 use crate::meta::key::CHUNK_BYTES;
 use crate::meta::kv::View;
+use crate::meta::value::Inode;
 use crate::types::ContentId;
 use crate::types::FRAME_BYTES;
 use crate::types::Ino;
@@ -255,7 +257,7 @@ impl Core {
                 }
                 let chunk = self.chunk(View::Frozen, run.content, index).await?;
                 if chunk.0.len() > crate::meta::extent::EXTENTS_MAX {
-                    self.move_chunk(run.ino, run.content, index, &chunk, &mut moved).await?;
+                    self.move_chunk(run.ino, run.content, index, chunk, &mut moved).await?;
                 }
             }
         }
@@ -263,13 +265,13 @@ impl Core {
     }
 
     /// Chunks with inline bytes, which move into this packed epoch.
-    async fn inlined(&self) -> Result<Vec<(Source, Run)>> {
+    pub(super) async fn inlined(&self) -> Result<Vec<(Source, Run)>> {
         let chunks: Vec<_> = self.inline.lock().drain().collect();
         let mut moved = Vec::new();
         for ((content, index), (ino, _)) in chunks {
             let mut chunk = self.chunk(View::Frozen, content, index).await?;
             chunk.0.retain(|extent| extent.block().is_none());
-            self.move_chunk(ino, content, index, &chunk, &mut moved).await?;
+            self.move_chunk(ino, content, index, chunk, &mut moved).await?;
         }
         Ok(moved)
     }
@@ -280,10 +282,17 @@ impl Core {
         ino: Ino,
         content: ContentId,
         index: u64,
-        chunk: &Chunk,
+        mut chunk: Chunk,
         moved: &mut Vec<(Source, Run)>,
     ) -> Result<()> {
         let base = index * CHUNK_BYTES;
+        // Joined extents take the newest one's sequence, which must not lift bytes over a cut.
+        let value = self.meta.store().get_in(View::Frozen, &key::inode(ino)).await?;
+        if let Some(inode) = value.map(|value| Inode::decode(&value)).transpose()?
+            && inode.content == content
+        {
+            chunk.apply_cuts(base, &inode.cuts, &mut Vec::new());
+        }
         let mut open: Option<Run> = None;
         for extent in &chunk.0 {
             let offset = base + u64::from(extent.start);

@@ -73,6 +73,7 @@ impl Core {
                 let value = (!chunk.0.is_empty()).then(|| chunk.encode());
                 (key::chunk(content, index), value)
             }));
+            self.queue_reclaims(&writes);
             (writes, UsageChange { inodes: 0, bytes: grown }, (freed, named))
         });
         self.note_inline(&parts);
