@@ -162,7 +162,7 @@ fn unreachable_store(words: String) -> Meaning {
 }
 
 /// The innermost words of an error: the outer ones repeat the request.
-fn root_cause(error: &opendal::Error) -> String {
+pub(super) fn root_cause(error: &opendal::Error) -> String {
     let mut words = error.message().to_owned();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -19,6 +19,7 @@ use opendal::layers::RetryEvent;
 use opendal::layers::RetryLayer;
 
 use super::counts::Health;
+use super::explain::root_cause;
 use super::witness::Witness;
 
 /// Calls under way at once; more wait. Twice what saturates a fast store with 4 MiB objects.
@@ -54,7 +55,7 @@ pub(super) fn stack(operator: Operator, witness: Witness, health: Arc<Health>) -
                 .with_jitter()
                 // `status` shows trouble at its first sign, not when the last try has failed.
                 .with_notify(move |event: RetryEvent<'_>| {
-                    health.trouble(format!("trying again: {}", event.err.message()));
+                    health.trouble(format!("trying again: {}", root_cause(event.err)));
                 }),
         )
         // Outermost, so that a call that is being retried still counts as one under way.
