@@ -69,7 +69,7 @@ pub(super) struct Double {
 const ATTRIBUTE: &str = "x-amz-meta-put-id";
 
 impl Double {
-    pub async fn start(manner: Manner) -> Self {
+    pub(super) async fn start(manner: Manner) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let double = Self {
             address: listener.local_addr().unwrap(),
@@ -91,11 +91,11 @@ impl Double {
         double
     }
 
-    pub fn behave(&self, manner: Manner) {
+    pub(super) fn behave(&self, manner: Manner) {
         *self.manner.lock() = manner;
     }
 
-    pub fn records(&self) -> Vec<Record> {
+    pub(super) fn records(&self) -> Vec<Record> {
         self.state.lock().records.clone()
     }
 

@@ -50,7 +50,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub async fn write(
+    pub(super) async fn write(
         &self,
         trust: Trust,
         name: &str,
@@ -78,7 +78,7 @@ impl Wire {
         Ok(Put { tag: self.tag(&meta), posture })
     }
 
-    pub async fn get(
+    pub(super) async fn get(
         &self,
         trust: Trust,
         name: &str,
@@ -128,7 +128,7 @@ impl Wire {
         Ok(Some(Got { body, meta }))
     }
 
-    pub async fn head(&self, trust: Trust, name: &str) -> Result<(ObjectMeta, Posture)> {
+    pub(super) async fn head(&self, trust: Trust, name: &str) -> Result<(ObjectMeta, Posture)> {
         let (result, seen) = watched(trust, self.operator.stat(name)).await;
         match result {
             Ok(meta) => {
@@ -139,7 +139,7 @@ impl Wire {
         }
     }
 
-    pub async fn delete(&self, trust: Trust, names: &[String]) -> Result<()> {
+    pub(super) async fn delete(&self, trust: Trust, names: &[String]) -> Result<()> {
         let failed = |name: &str, cause: &opendal::Error, seen: &Seen| {
             self.failure("delete", name, &Demand::Nothing, cause, seen)
         };
@@ -161,7 +161,11 @@ impl Wire {
         Ok(())
     }
 
-    pub fn list(&self, trust: Trust, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>> {
+    pub(super) fn list(
+        &self,
+        trust: Trust,
+        prefix: &str,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         let start = (self.clone(), prefix.to_owned(), None);
         futures::stream::try_unfold(start, move |(wire, prefix, lister)| async move {
             let (result, seen) = watched(trust, next(&wire.operator, &prefix, lister)).await;

@@ -10,6 +10,7 @@ use super::double::Manner;
 use super::*;
 use crate::config::KeyPair;
 use crate::config::Secret;
+use crate::config::VolumeConfig;
 
 fn keys() -> KeyPair {
     KeyPair {
@@ -25,7 +26,7 @@ fn volume(row: Provider, endpoint: String) -> VolumeConfig {
 
 fn bucket(double: &Double, policy: Option<Policy>) -> Bucket {
     let volume = volume(rows::minio(), format!("http://{}", double.address));
-    Bucket::open_with(&volume, policy, Some(keys())).unwrap()
+    Bucket::open_with(&volume, policy, Some(&keys())).unwrap()
 }
 
 fn encrypting(double: &Double) -> Bucket {
@@ -163,7 +164,7 @@ async fn an_endpoint_where_nobody_listens_is_said_within_five_seconds() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let policy = Some(rows::policy(SseMode::Aes256));
     let volume = volume(rows::minio(), format!("http://{port}"));
-    let bucket = Bucket::open_with(&volume, policy, Some(keys())).unwrap();
+    let bucket = Bucket::open_with(&volume, policy, Some(&keys())).unwrap();
     let probed = tokio::time::timeout(Duration::from_secs(5), bucket.probe("1")).await.unwrap();
     let error = probed.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
@@ -198,7 +199,7 @@ async fn a_store_without_exclusive_create_is_never_asked_for_it() {
     let double = Double::start(Manner::Amazon).await;
     let volume = volume(rows::gcs_compat(), format!("http://{}", double.address));
     let policy = Some(rows::policy(SseMode::Aes256));
-    let bucket = Bucket::open_with(&volume, policy, Some(keys())).unwrap();
+    let bucket = Bucket::open_with(&volume, policy, Some(&keys())).unwrap();
     let error = bucket.create("a", "1".into(), &[]).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(double.records().is_empty());
