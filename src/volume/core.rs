@@ -32,6 +32,8 @@ pub(super) type InlineChunks = HashMap<(ContentId, u64), (Ino, u64)>;
 pub(super) struct Core {
     pub(super) meta: Meta,
     pub(super) bucket: Bucket,
+    /// Background work may begin on threads outside the runtime.
+    pub(super) runtime: tokio::runtime::Handle,
     /// The epoch that was durable when the volume was opened.
     pub(super) first_epoch: u64,
     pub(super) block_bytes: u32,
@@ -63,8 +65,10 @@ pub(super) struct Core {
     pub(super) reclaims: Mutex<Vec<(Epoch, BlockId)>>,
     /// An epoch has landed.
     pub(super) upkeep: Notify,
-    /// The last epochs: inline bytes move into blocks.
+    /// The volume is being closed: nothing new becomes inline.
     pub(super) closing: AtomicBool,
+    /// The next epoch moves inline bytes into blocks, also when nothing else happened.
+    pub(super) moves_inline: AtomicBool,
     /// When the last epoch landed.
     pub(super) committed_at: Mutex<Instant>,
     /// Why the volume can never be written again.
@@ -111,6 +115,11 @@ impl Core {
             let changed = !unchanged || !self.dirty.lock().live_is_empty();
             if changed { frozen + 1 } else { frozen }
         });
+        self.wait_for(target).await
+    }
+
+    /// Waits until the `target`-th freeze is durable.
+    pub(super) async fn wait_for(&self, target: u64) -> Result<()> {
         let mut committed = self.committed.subscribe();
         let mut broken = self.broken.subscribe();
         let mut obstacle = self.obstacle.subscribe();

@@ -119,6 +119,18 @@ impl Dirty {
             .sum()
     }
 
+    /// The first dirty offset at or after `from` in either layer.
+    pub fn next_offset(&self, content: ContentId, from: u64) -> Option<u64> {
+        [&self.live, &self.frozen]
+            .into_iter()
+            .filter_map(|layer| layer.get(&content))
+            .filter_map(|segments| {
+                let first = from_first_overlap(&segments.map, &(from..u64::MAX)).next()?;
+                Some(from.max(*first.0))
+            })
+            .min()
+    }
+
     /// Puts bytes over whatever was there. Returns how many dirty bytes that replaced.
     pub fn write(
         &mut self,

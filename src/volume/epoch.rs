@@ -89,7 +89,7 @@ impl Core {
     /// Freezes the present; `None` if nothing happened since the last time.
     async fn freeze(&self) -> Option<u64> {
         let _registrar = self.registrar.lock().await;
-        let repack = self.closing.load(Ordering::Acquire) && !self.inline.lock().is_empty();
+        let repack = self.moves_inline.load(Ordering::Acquire) && !self.inline.lock().is_empty();
         let idle = |unchanged| unchanged && self.dirty.lock().live_is_empty();
         if self.meta.store().under_gate(idle) && !repack {
             return None;
@@ -102,6 +102,16 @@ impl Core {
         });
         self.data_phase.send_replace(true);
         Some(number)
+    }
+
+    /// Moves inline bytes into blocks with one last epoch.
+    pub(super) async fn flush_inline(&self) -> Result<()> {
+        self.moves_inline.store(true, Ordering::Release);
+        if self.inline.lock().is_empty() {
+            return Ok(());
+        }
+        let target = *self.frozen.lock() + 1;
+        self.wait_for(target).await
     }
 
     /// Stores the frozen bytes: inline when they are few, else in blocks; and waits for uploads
@@ -122,7 +132,7 @@ impl Core {
                 outcome?;
                 continue;
             }
-            if self.closing.load(Ordering::Acquire) && !self.inline.lock().is_empty() {
+            if self.moves_inline.load(Ordering::Acquire) && !self.inline.lock().is_empty() {
                 let moved = self.inlined().await?;
                 self.upload(super::flush::pack(moved, self.block_bytes)).await?;
                 continue;

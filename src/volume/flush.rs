@@ -159,7 +159,7 @@ impl Core {
             .into_iter()
             .map(|packed| {
                 let core = self.clone();
-                tokio::spawn(async move { core.upload_one(packed).await })
+                self.runtime.spawn(async move { core.upload_one(packed).await })
             })
             .collect();
         let mut answer = Ok(());
@@ -189,7 +189,7 @@ impl Core {
     /// Uploads a whole block's worth of a stream as soon as it is there.
     pub(super) fn send_full(self: &Arc<Self>, claim: Claim, run: Run) {
         let core = self.clone();
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let packed = pack(vec![(Source::Dirty(claim), run)], core.block_bytes);
             let outcome = core.upload(packed).await;
             core.end_claim(claim, outcome);
@@ -201,7 +201,7 @@ impl Core {
     pub(super) fn send_small(self: &Arc<Self>) {
         let Some((claim, runs)) = self.dirty.lock().claim_all(View::Live) else { return };
         let core = self.clone();
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let runs = runs.into_iter().map(|run| (Source::Dirty(claim), run)).collect();
             let outcome = core.upload(pack(runs, core.block_bytes)).await;
             core.end_claim(claim, outcome);

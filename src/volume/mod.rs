@@ -1,7 +1,12 @@
-//! A volume: bucket, metadata and blocks, opened together. (skeleton)
+//! A volume: bucket, metadata and blocks, opened together.
+//!
+//! Three tasks of an open volume do what nobody waits for: `epoch` closes epochs, `upkeep` tidies
+//! after them, and uploads run as bytes become enough for a block. Knows neither files' names nor
+//! the kernel.
 
 mod budget;
 mod content;
+mod contents;
 mod core;
 mod dirty;
 mod epoch;
@@ -11,14 +16,25 @@ mod register;
 pub mod sabotage;
 mod upkeep;
 
+pub use contents::CUTS_MAX;
+pub use contents::Contents;
+pub use contents::Written;
+
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::ambient::Ambient;
-use crate::config::VolumeConfig;
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use self::core::Core;
+use crate::error::Error;
+use crate::error::Kind;
 use crate::error::Result;
+use crate::meta::Meta;
 use crate::provider::SseMode;
+use crate::types::SessionId;
 
 /// How a volume is opened by a mount.
 #[derive(Debug, Clone)]
@@ -94,30 +110,138 @@ pub struct VolumeStatus {
     pub session: u64,
 }
 
+/// Rounds of upkeep at the end, each with an epoch: garbage, its blocks, the reclaim keys.
+const LAST_ROUNDS: usize = 4;
+
 /// An open volume.
-pub struct Volume {}
+pub struct Volume {
+    core: Arc<Core>,
+    contents: Contents,
+    identity: Identity,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What does not change while a volume is open.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// The session, unless the volume is open read-only.
+    session: Option<SessionId>,
+    /// What `status` calls the policy.
+    sse_asked: String,
+    sse_verify: String,
+    readahead_bytes: u64,
+}
 
 impl Volume {
-    /// Makes a volume, so that a crash leaves either none or a whole one.
-    pub async fn create(_config: &VolumeConfig, _options: CreateOptions, _ambient: &Ambient) -> Result<Summary> { todo!() }
-    /// Reads header, state and the newest term; writes nothing.
-    pub async fn inspect(_config: &VolumeConfig) -> Result<Summary> { todo!() }
-    /// Opens a volume for a mount: policy, probe, term, engine, recovery.
-    pub async fn open(_config: &VolumeConfig, _options: OpenOptions, _ambient: Ambient) -> Result<Arc<Self>> { todo!() }
-    /// Records another encryption mode; the only way to weaken a policy.
-    pub async fn set_sse(_config: &VolumeConfig, _mode: SseMode) -> Result<()> { todo!() }
-    /// Deletes every object of the volume; returns how many.
-    pub async fn delete(_config: &VolumeConfig) -> Result<u64> { todo!() }
+    /// The metadata.
+    pub fn meta(&self) -> &Meta {
+        &self.core.meta
+    }
+
+    /// The bytes of files.
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The largest read-ahead window in bytes.
+    pub fn readahead_bytes(&self) -> u64 {
+        self.identity.readahead_bytes
+    }
+
+    /// Whether nothing may be written.
+    pub fn is_read_only(&self) -> bool {
+        self.identity.session.is_none()
+    }
+
     /// Makes everything durable that was done before the call.
-    pub async fn sync(&self) -> Result<()> { todo!() }
-    /// Stores everything, closes the term, lets go. What could not be stored is in the error.
-    pub async fn close(&self, _deadline: Duration) -> Result<()> { todo!() }
+    pub async fn sync(&self) -> Result<()> {
+        self.core.sync().await
+    }
+
+    /// Stores everything, closes the term, lets go. What could not be stored within `deadline` is
+    /// in the error.
+    pub async fn close(&self, deadline: Duration) -> Result<()> {
+        let stored = match tokio::time::timeout(deadline, self.store_all()).await {
+            Ok(stored) => stored,
+            Err(_) => Err(self.not_stored()),
+        };
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
+        let engine = self.core.meta.store().engine();
+        engine.close(deadline.min(Duration::from_secs(10))).await?;
+        if let (Ok(()), Some(session)) = (&stored, self.identity.session) {
+            term::close_term(&self.core.bucket, session).await?;
+        }
+        stored
+    }
+
+    async fn store_all(&self) -> Result<()> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        self.core.closing.store(true, Ordering::Release);
+        self.core.sync().await?;
+        for _ in 0..LAST_ROUNDS {
+            self.core.tidy_up().await?;
+            self.core.sync().await?;
+        }
+        self.core.flush_inline().await
+    }
+
+    fn not_stored(&self) -> Error {
+        let (dirty_bytes, state) = (self.core.budget.used(), self.core.bucket.state());
+        let mut error = Error::new(Kind::Unavailable, "not everything could be stored in time")
+            .with("dirty bytes", dirty_bytes)
+            .hint("the store is away: start the volume again and copy what was written last");
+        if let Some(last) = state.last_error {
+            error = error.with("last error", last);
+        }
+        error
+    }
+
     /// What `status` tells.
-    pub fn status(&self) -> VolumeStatus { todo!() }
+    pub fn status(&self) -> VolumeStatus {
+        let core = &self.core;
+        let obstacle = core.obstacle.borrow().as_ref().map(|(_, reason)| reason.clone());
+        let mut store = core.bucket.state();
+        store.last_error = obstacle.or(core.writer.uploads().last_error).or(store.last_error);
+        VolumeStatus {
+            sse_asked: self.identity.sse_asked.clone(),
+            sse_verify: self.identity.sse_verify.clone(),
+            epoch_committed: core.first_epoch + *core.committed.borrow(),
+            epoch_age_seconds: core.committed_at.lock().elapsed().as_secs(),
+            dirty_bytes: core.dirty.lock().bytes(),
+            memory_limit_bytes: core.memory_bytes,
+            memory_used_bytes: core.budget.used()
+                + core.cache.used_bytes() as u64
+                + core.meta.store().memory_bytes(),
+            counts: core.bucket.counts(),
+            store,
+            broken: core.failure().map(|error| error.to_string()),
+            session: self.identity.session.map_or(0, |session| session.0),
+        }
+    }
+
     /// Resolves when the volume can never be written again (fenced, policy), with the reason.
-    pub async fn broken(&self) -> crate::error::Error { todo!() }
-    /// Deletes blocks that no metadata names; returns (blocks, bytes).
-    pub async fn gc(&self) -> Result<(u64, u64)> { todo!() }
+    pub async fn broken(&self) -> Error {
+        let mut broken = self.core.broken.subscribe();
+        if broken.wait_for(Option::is_some).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.core.failure().expect("it was just set")
+    }
+
+    /// Deletes blocks of ended sessions that no metadata names; returns (blocks, bytes).
+    pub async fn gc(&self) -> Result<(u64, u64)> {
+        self.core.sync().await?;
+        self.core.tidy_up().await?;
+        self.core.sweep(self.identity.session).await
+    }
+
     /// Checks every invariant; each finding a sentence.
-    pub async fn fsck(&self) -> Result<Vec<String>> { todo!() }
+    pub async fn fsck(&self) -> Result<Vec<String>> {
+        if !self.is_read_only() {
+            self.core.sync().await?;
+        }
+        self.core.check().await
+    }
 }

@@ -1,0 +1,182 @@
+//! Open files: read, write, fsync, release.
+
+use bytes::Bytes;
+
+use super::Vfs;
+use super::access;
+use super::types::Attr;
+use super::types::Caller;
+use super::types::NewInode;
+use super::types::OpenFlags;
+use super::types::Opened;
+use super::types::WriteFlags;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::meta::key;
+use crate::meta::kv::Txn;
+use crate::meta::value::Inode;
+use crate::meta::value::flag;
+use crate::meta::value::mode;
+use crate::types::FILE_SIZE_MAX;
+use crate::types::FileName;
+use crate::types::Ino;
+use crate::volume::Written;
+
+impl Vfs {
+    /// open. The handle is counted before the inode is looked up, so that an unlink that happens
+    /// meanwhile either sees it or is seen.
+    pub async fn open(&self, ino: Ino, flags: OpenFlags) -> Result<Opened> {
+        let handle = self.files.handles.open(ino, flags, self.readahead_bytes_max);
+        match self.open_inode(ino, flags).await {
+            Ok(()) => Ok(Opened { handle, keep_cache: true }),
+            Err(error) => {
+                self.release(ino, handle).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn open_inode(&self, ino: Ino, flags: OpenFlags) -> Result<()> {
+        let inode = self.meta().inode(ino).await?;
+        if inode.is(mode::DIRECTORY) {
+            return Err(Error::new(Kind::IsDirectory, "a directory is not opened as a file"));
+        }
+        if flags.truncate {
+            self.resize(Caller::ROOT, ino, 0).await?;
+        }
+        Ok(())
+    }
+
+    /// create and open (mknod of a regular file and open in one).
+    pub async fn create(
+        &self,
+        caller: Caller,
+        parent: Ino,
+        name: FileName,
+        new: NewInode,
+        flags: OpenFlags,
+    ) -> Result<(Attr, Opened)> {
+        let attr = self.make(caller, parent, name, new).await?;
+        let opened = self.open(attr.ino, OpenFlags { truncate: false, ..flags }).await?;
+        Ok((attr, opened))
+    }
+
+    /// read: fewer bytes than asked only at the end of the file.
+    pub async fn read(&self, ino: Ino, handle: u64, offset: u64, size: u32) -> Result<Bytes> {
+        let inode = self.meta().inode(ino).await?;
+        let end = offset.saturating_add(size.into()).min(inode.size);
+        if offset >= end {
+            return Ok(Bytes::new());
+        }
+        let range = offset..end;
+        if let Some(handle) = self.files.handles.find(handle) {
+            let ahead = handle.readahead.lock().read(&range, inode.size);
+            if let Some(ahead) = ahead {
+                self.contents().prefetch(inode.content, inode.cuts.clone(), ahead);
+            }
+        }
+        let read = self.contents().read(inode.content, &inode.cuts, range).await;
+        read.map_err(|error| error.with("inode", ino))
+    }
+
+    /// write: all of it or an error.
+    pub async fn write(
+        &self,
+        ino: Ino,
+        handle: u64,
+        offset: u64,
+        data: Bytes,
+        flags: WriteFlags,
+    ) -> Result<()> {
+        let length = data.len() as u64;
+        let end = offset.checked_add(length).filter(|end| *end <= FILE_SIZE_MAX);
+        let end = end.ok_or_else(|| Error::new(Kind::TooBig, "a file ends at 2^63 - 1 bytes"))?;
+        if length == 0 {
+            return Ok(());
+        }
+        let contents = self.contents();
+        contents.reserve(length).await;
+        let written = self.write_reserved(ino, offset, &data, flags).await;
+        match written {
+            Ok(content) => contents.sent(content, &(offset..end)),
+            Err(error) => {
+                contents.give_back(length);
+                return Err(error);
+            }
+        }
+        let sync = flags.sync || self.files.handles.find(handle).is_some_and(|handle| handle.sync);
+        if sync { contents.sync().await } else { Ok(()) }
+    }
+
+    async fn write_reserved(
+        &self,
+        ino: Ino,
+        offset: u64,
+        data: &Bytes,
+        flags: WriteFlags,
+    ) -> Result<crate::types::ContentId> {
+        let meta = self.meta();
+        let (now, seq) = (meta.ambient.now(), meta.ids.seq());
+        let contents = self.contents().clone();
+        let data = data.clone();
+        meta.transact(async move |txn: &mut Txn| {
+            let mut inode = regular(txn, ino).await?;
+            let content = inode.content;
+            if offset > inode.size {
+                inode.flags |= flag::SPARSE;
+            }
+            inode.size = inode.size.max(offset + data.len() as u64);
+            (inode.mtime, inode.ctime) = (now, now);
+            if flags.kill_suid {
+                inode.mode = access::without_suid(inode.mode);
+            }
+            txn.put(key::inode(ino), inode.encode());
+            let (contents, data) = (contents.clone(), data.clone());
+            txn.then(move || contents.put(Written { ino, content, offset, data, seq }));
+            Ok(content)
+        })
+        .await
+    }
+
+    /// fsync and fdatasync.
+    pub async fn fsync(&self, _ino: Ino) -> Result<()> {
+        self.sync().await
+    }
+
+    /// Everything durable: fsyncdir, `cairnfs sync`, unmount.
+    pub async fn sync(&self) -> Result<()> {
+        self.contents().sync().await
+    }
+
+    /// release: the last close of an open file or directory.
+    pub async fn release(&self, _ino: Ino, handle: u64) {
+        let Some(ino) = self.files.handles.close(handle) else { return };
+        if let Err(error) = self.reap(ino).await {
+            tracing::warn!(%error, %ino, "an unlinked file stays until the next mount");
+        }
+    }
+
+    async fn reap(&self, ino: Ino) -> Result<()> {
+        match self.meta().inode(ino).await {
+            Ok(inode) if inode.nlink == 0 => self.meta().reap(ino, &self.open_files()).await,
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A regular file's inode, in a transaction.
+pub(super) async fn regular(txn: &mut Txn, ino: Ino) -> Result<Inode> {
+    let value = txn.get(&key::inode(ino)).await?;
+    let value = value.ok_or_else(|| {
+        Error::new(Kind::NotFound, "there is no such inode").with("inode", ino)
+    })?;
+    let inode = Inode::decode(&value)?;
+    match inode.mode & mode::TYPE {
+        mode::REGULAR => Ok(inode),
+        mode::DIRECTORY => Err(Error::new(Kind::IsDirectory, "a directory holds no bytes")),
+        _ => Err(Error::new(Kind::Invalid, "only a regular file holds bytes").with("inode", ino)),
+    }
+}
