@@ -167,6 +167,14 @@ pub fn reclaim_of(key: &[u8]) -> Option<(Epoch, BlockId)> {
     Some((Epoch(number(key, 1)?), BlockId(key.get(9..25)?.try_into().ok()?)))
 }
 
+/// The smallest key after `key`: where a scan goes on.
+pub fn after(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next.into()
+}
+
 fn key(tag: u8, parts: &[&[u8]]) -> Bytes {
     let mut bytes = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     bytes.push(tag);
