@@ -14,6 +14,8 @@ use super::key;
 use super::kv::Engine;
 use super::kv::Store;
 use super::kv::Usage;
+use super::kv::UsageChange;
+use super::kv::View;
 use super::kv::memory::MemoryEngine;
 use super::root_batch;
 use super::value::Inode;
@@ -79,7 +81,7 @@ impl Bed {
     pub(super) async fn commit(&mut self) {
         let (ino_limit, content_limit, seq_limit) =
             self.meta.store.freeze(|| self.meta.ids.limits());
-        let (mut batch, usage) = self.meta.store.frozen();
+        let (_, usage) = self.meta.store.frozen();
         self.epoch += 1;
         let superblock = Superblock {
             epoch: Epoch(self.epoch),
@@ -89,10 +91,11 @@ impl Bed {
             inodes: usage.inodes,
             bytes: usage.bytes,
         };
-        batch.push((key::superblock(), Some(superblock.encode())));
-        batch.sort();
-        self.engine.commit(batch).await.unwrap();
+        let changes = [(key::superblock(), Some(superblock.encode()))];
+        self.meta.store.apply(View::Frozen, changes, UsageChange::default(), || ());
+        self.engine.commit(self.meta.store.frozen().0).await.unwrap();
         self.meta.store.thaw();
+        assert_eq!(self.findings(View::Frozen).await, [""; 0]);
     }
 
     /// What a mount finds after this one died.
@@ -104,10 +107,12 @@ impl Bed {
         self.engine.scan(Bytes::new()..Bytes::from_static(b"\xff"), usize::MAX).await.unwrap()
     }
 
-    /// What the checker finds, after an orphanless end.
+    pub(super) async fn findings(&self, view: View) -> Vec<String> {
+        super::check::check(&self.meta.store, &self.meta.names, view).await.unwrap().findings
+    }
+
     pub(super) async fn assert_sound(&self) {
-        let report = super::check::check(&self.meta.store, &self.meta.names).await.unwrap();
-        assert!(report.findings.is_empty(), "{:#?}", report.findings);
+        assert_eq!(self.findings(View::Live).await, [""; 0]);
     }
 
     pub(super) async fn make(&self, parent: Ino, name: &str, kind: u32) -> Result<Ino> {

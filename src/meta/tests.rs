@@ -9,6 +9,7 @@ use super::fixture::Bed;
 use super::fixture::file_name;
 use super::inode::LINKS_MAX;
 use super::key;
+use super::kv::View;
 use super::value::Dentries;
 use super::value::Dentry;
 use super::value::Inode;
@@ -51,7 +52,7 @@ impl Bed {
         let mut inode = self.meta.inode(ino).await.unwrap();
         change(&mut inode);
         let changes = [(key::inode(ino), Some(inode.encode()))];
-        self.meta.store().apply(super::kv::View::Live, changes, Default::default(), || ());
+        self.meta.store().apply(View::Live, changes, Default::default(), || ());
     }
 }
 
@@ -283,7 +284,7 @@ async fn names_of_one_hash_share_a_key_and_the_first_cookies_stay_reserved() {
     };
     let group = Dentries(vec![dentry(3, "x"), dentry(9, "y")]);
     let changes = [(key::dentry(ROOT, 0), Some(group.encode()))];
-    bed.meta.store().apply(super::kv::View::Live, changes, Default::default(), || ());
+    bed.meta.store().apply(View::Live, changes, Default::default(), || ());
     let listed = bed.meta.readdir(ROOT, 2, 1).await.unwrap();
     assert_eq!((listed.len(), listed[0].cookie), (1, 3));
     let listed = bed.meta.readdir(ROOT, 3, 9).await.unwrap();
@@ -302,15 +303,13 @@ async fn the_checker_names_what_is_broken() {
         let bed = Bed::new().await;
         bed.make(ROOT, "f", FILE).await.unwrap();
         let changes = [(change, Some(Bytes::from_static(b"v")))];
-        bed.meta.store().apply(super::kv::View::Live, changes, Default::default(), || ());
-        let report = super::check::check(bed.meta.store(), &bed.meta.names).await.unwrap();
-        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
-        assert!(report.findings[0].contains(expected), "{:?}", report.findings);
+        bed.meta.store().apply(View::Live, changes, Default::default(), || ());
+        let findings = bed.findings(View::Live).await;
+        assert!(findings.len() == 1 && findings[0].contains(expected), "{findings:?}");
     }
     let bed = Bed::new().await;
     let file = bed.make(ROOT, "f", FILE).await.unwrap();
     bed.put_inode(file, |inode| inode.nlink = 2).await;
     bed.put_inode(ROOT, |inode| inode.size = 7).await;
-    let report = super::check::check(bed.meta.store(), &bed.meta.names).await.unwrap();
-    assert_eq!(report.findings.len(), 2, "{:?}", report.findings);
+    assert_eq!(bed.findings(View::Live).await.len(), 2);
 }
