@@ -45,7 +45,7 @@ pub fn inodes() -> Range<Bytes> {
     below(b"i")
 }
 
-/// The inode an inode's key, an orphan's or a symlink's names.
+/// The inode that an inode's key names, an orphan's, a symbolic link's or an attribute's.
 pub fn ino_of(key: &[u8]) -> Option<Ino> {
     Some(Ino(number(key, 1)?))
 }
@@ -117,6 +117,11 @@ pub fn xattrs(ino: Ino) -> Range<Bytes> {
     xattr(ino, b"")..key(b'x', &[&(ino.0 + 1).to_be_bytes()])
 }
 
+/// All extended attributes of all inodes.
+pub fn xattrs_all() -> Range<Bytes> {
+    below(b"x")
+}
+
 /// The name of the attribute that an attribute's key names.
 pub fn xattr_name(key: &[u8]) -> &[u8] {
     key.get(9..).unwrap_or_default()
@@ -125,6 +130,11 @@ pub fn xattr_name(key: &[u8]) -> &[u8] {
 /// A symbolic link's target.
 pub fn symlink(ino: Ino) -> Bytes {
     key(b'l', &[&ino.0.to_be_bytes()])
+}
+
+/// All symbolic links' targets.
+pub fn symlinks() -> Range<Bytes> {
+    below(b"l")
 }
 
 /// An orphan's key.
@@ -165,6 +175,14 @@ pub fn reclaims() -> Range<Bytes> {
 /// The epoch and the block that a reclaim key names.
 pub fn reclaim_of(key: &[u8]) -> Option<(Epoch, BlockId)> {
     Some((Epoch(number(key, 1)?), BlockId(key.get(9..25)?.try_into().ok()?)))
+}
+
+/// The smallest key after `key`: where a scan goes on.
+pub fn after(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next.into()
 }
 
 fn key(tag: u8, parts: &[&[u8]]) -> Bytes {

@@ -3,22 +3,65 @@
 //! Free functions in the files below work in a transaction they are given and compose; only
 //! [`Meta`] opens one. Never sees a block's bytes, a protocol or a permission check.
 
+/// Runs an operation, an expression on a transaction that gives a `Result`, again until it
+/// commits without a conflict. An error ends it, and nothing of it happens.
+///
+/// A macro, because a function over async closures that borrow makes futures which the compiler
+/// cannot prove to be `Send` ("implementation of `Send` is not general enough").
+macro_rules! transact {
+    ($store:expr, |$txn:ident| $operation:expr) => {
+        loop {
+            let mut begun = $store.begin().await;
+            let $txn = &mut begun;
+            let answer = $operation?;
+            if $store.commit(begun)? == $crate::meta::kv::Committed::Whole {
+                break Ok(answer);
+            }
+        }
+    };
+}
+pub(crate) use transact;
+
 pub mod kv;
 pub mod key;
 mod codec;
 pub mod value;
 pub mod extent;
+mod inode;
+mod xattr;
+mod dentry;
+mod orphan;
+mod rename;
+mod ops;
+pub mod check;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod model;
+
+pub use self::dentry::Listed;
+pub use self::inode::NewNode;
+pub use self::ops::root_batch;
+pub use self::orphan::Dropped;
+pub use self::orphan::Fate;
+pub use self::orphan::OpenFiles;
+pub use self::rename::RenameMode;
+pub use self::xattr::ACL_ACCESS;
+pub use self::xattr::ACL_DEFAULT;
+pub use self::xattr::Attached;
+pub use self::xattr::CAPABILITY;
+pub use self::xattr::SetXattr;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use self::kv::Store;
-use self::kv::Txn;
 use self::value::Superblock;
 use crate::ambient::Ambient;
 use crate::crypto::NameKey;
-use crate::error::Result;
 use crate::types::ContentId;
 use crate::types::Ino;
 use crate::types::WriteSeq;
@@ -87,13 +130,5 @@ impl Meta {
     /// The store below, for those who move extents and epochs.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
-    }
-
-    /// Runs an operation in a transaction, again as long as it conflicts.
-    pub async fn transact<T>(
-        &self,
-        operation: impl AsyncFnMut(&mut Txn) -> Result<T>,
-    ) -> Result<T> {
-        self.store.transact(operation).await
     }
 }

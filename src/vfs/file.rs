@@ -15,12 +15,15 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::meta::key;
 use crate::meta::kv::Txn;
+use crate::meta::transact;
 use crate::meta::value::Inode;
 use crate::meta::value::flag;
 use crate::meta::value::mode;
+use crate::types::ContentId;
 use crate::types::FILE_SIZE_MAX;
 use crate::types::FileName;
 use crate::types::Ino;
+use crate::types::WriteSeq;
 use crate::volume::Written;
 
 impl Vfs {
@@ -115,28 +118,34 @@ impl Vfs {
         offset: u64,
         data: &Bytes,
         flags: WriteFlags,
-    ) -> Result<crate::types::ContentId> {
-        let meta = self.meta();
-        let (now, seq) = (meta.ambient.now(), meta.ids.seq());
-        let contents = self.contents().clone();
-        let data = data.clone();
-        meta.transact(async move |txn: &mut Txn| {
-            let mut inode = regular(txn, ino).await?;
-            let content = inode.content;
-            if offset > inode.size {
-                inode.flags |= flag::SPARSE;
-            }
-            inode.size = inode.size.max(offset + data.len() as u64);
-            (inode.mtime, inode.ctime) = (now, now);
-            if flags.kill_suid {
-                inode.mode = access::without_suid(inode.mode);
-            }
-            txn.put(key::inode(ino), inode.encode());
-            let (contents, data) = (contents.clone(), data.clone());
-            txn.then(move || contents.put(Written { ino, content, offset, data, seq }));
-            Ok(content)
-        })
-        .await
+    ) -> Result<ContentId> {
+        let seq = self.meta().ids.seq();
+        transact!(self.meta().store(), |txn| self.put_bytes(txn, ino, (offset, data), flags, seq).await)
+    }
+
+    async fn put_bytes(
+        &self,
+        txn: &mut Txn,
+        ino: Ino,
+        (offset, data): (u64, &Bytes),
+        flags: WriteFlags,
+        seq: WriteSeq,
+    ) -> Result<ContentId> {
+        let mut inode = regular(txn, ino).await?;
+        let content = inode.content;
+        if offset > inode.size {
+            inode.flags |= flag::SPARSE;
+        }
+        inode.size = inode.size.max(offset + data.len() as u64);
+        inode.mtime = self.meta().ambient.now();
+        inode.ctime = inode.mtime;
+        if flags.kill_suid {
+            inode.mode = access::without_suid(inode.mode);
+        }
+        txn.put(key::inode(ino), inode.encode());
+        let (contents, data) = (self.contents().clone(), data.clone());
+        txn.then(move || contents.put(Written { ino, content, offset, data, seq }));
+        Ok(content)
     }
 
     /// fsync and fdatasync.

@@ -12,10 +12,10 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::meta::key;
 use crate::meta::kv::Txn;
+use crate::meta::transact;
 use crate::meta::value::Cut;
 use crate::meta::value::Inode;
 use crate::meta::value::flag;
-use crate::types::ContentId;
 use crate::types::FILE_SIZE_MAX;
 use crate::types::FileRange;
 use crate::types::Ino;
@@ -88,29 +88,35 @@ impl Vfs {
     async fn reshape(
         &self,
         ino: Ino,
-        change: impl Fn(&mut Txn, &Contents, &mut Inode, WriteSeq) + Send + Clone,
+        change: impl Fn(&mut Txn, &Contents, &mut Inode, WriteSeq) + Send + Sync,
     ) -> Result<()> {
         loop {
-            let meta = self.meta();
-            let (now, seq) = (meta.ambient.now(), meta.ids.seq());
-            let (contents, change) = (self.contents().clone(), change.clone());
-            let step = meta
-                .transact(async move |txn: &mut Txn| {
-                    let mut inode = regular(txn, ino).await?;
-                    if inode.cuts.len() >= CUTS_MAX {
-                        return Ok(Step::Crowded);
-                    }
-                    change(txn, &contents, &mut inode, seq);
-                    (inode.mtime, inode.ctime) = (now, now);
-                    txn.put(key::inode(ino), inode.encode());
-                    Ok(Step::Done)
-                })
-                .await?;
-            match step {
+            let seq = self.meta().ids.seq();
+            let step: Result<Step> =
+                transact!(self.meta().store(), |txn| self.try_reshape(txn, ino, &change, seq).await);
+            match step? {
                 Step::Done => return Ok(()),
                 Step::Crowded => self.contents().settle_cuts().await?,
             }
         }
+    }
+
+    async fn try_reshape(
+        &self,
+        txn: &mut Txn,
+        ino: Ino,
+        change: &(impl Fn(&mut Txn, &Contents, &mut Inode, WriteSeq) + Send + Sync),
+        seq: WriteSeq,
+    ) -> Result<Step> {
+        let mut inode = regular(txn, ino).await?;
+        if inode.cuts.len() >= CUTS_MAX {
+            return Ok(Step::Crowded);
+        }
+        change(txn, self.contents(), &mut inode, seq);
+        inode.mtime = self.meta().ambient.now();
+        inode.ctime = inode.mtime;
+        txn.put(key::inode(ino), inode.encode());
+        Ok(Step::Done)
     }
 
     /// lseek to data or to a hole. `Kind::Range` (ENXIO) at or past the end, or without data.

@@ -12,8 +12,10 @@ use crate::meta::extent::BlockChanges;
 use crate::meta::extent::Chunk;
 use crate::meta::key;
 use crate::meta::key::CHUNK_BYTES;
+use crate::meta::kv::Txn;
 use crate::meta::kv::UsageChange;
 use crate::meta::kv::View;
+use crate::meta::transact;
 use crate::meta::value::Cut;
 use crate::meta::value::Inode;
 use crate::object::name;
@@ -157,19 +159,7 @@ impl Core {
     /// The cuts that were applied are no longer needed, unless the inode has other bytes by now.
     async fn drop_cuts(&self, ino: Ino, seen: &Inode) -> Result<()> {
         let _registrar = self.quiet().await;
-        let (content, cuts) = (seen.content, seen.cuts.clone());
-        self.meta
-            .transact(async move |txn| {
-                let key = key::inode(ino);
-                let Some(value) = txn.get(&key).await? else { return Ok(()) };
-                let mut inode = Inode::decode(&value)?;
-                if inode.content == content {
-                    inode.cuts.retain(|cut| !cuts.contains(cut));
-                    txn.put(key, inode.encode());
-                }
-                Ok(())
-            })
-            .await
+        transact!(self.meta.store(), |txn| drop_cuts(txn, ino, seen).await)
     }
 
     fn change(
@@ -223,4 +213,15 @@ impl Core {
             });
         }
     }
+}
+
+async fn drop_cuts(txn: &mut Txn, ino: Ino, seen: &Inode) -> Result<()> {
+    let key = key::inode(ino);
+    let Some(value) = txn.get(&key).await? else { return Ok(()) };
+    let mut inode = Inode::decode(&value)?;
+    if inode.content == seen.content {
+        inode.cuts.retain(|cut| !seen.cuts.contains(cut));
+        txn.put(key, inode.encode());
+    }
+    Ok(())
 }

@@ -64,6 +64,15 @@ impl quick_cache::Weighter<Bytes, Option<Bytes>> for Weight {
     }
 }
 
+/// How a transaction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// All of it happened.
+    Whole,
+    /// Nothing of it happened: it read what another one changed meanwhile.
+    Conflict,
+}
+
 /// What a read found, and what commit needs to see whether it still holds.
 struct Found {
     value: Option<Bytes>,
@@ -100,21 +109,19 @@ impl Store {
         &self.engine
     }
 
-    /// Runs `operation` in a transaction until it commits without a conflict. An error of the
-    /// operation ends it, and nothing of it happens.
-    pub async fn transact<T>(
-        self: &Arc<Self>,
-        mut operation: impl AsyncFnMut(&mut Txn) -> Result<T>,
-    ) -> Result<T> {
-        loop {
-            self.wait_for_room().await;
-            let mut txn = Txn::new(self.clone());
-            let answer = operation(&mut txn).await?;
-            match self.commit(txn) {
-                Err(error) if error.kind() == Kind::Conflict => {}
-                Err(error) => return Err(error),
-                Ok(()) => return Ok(answer),
-            }
+    /// Begins a transaction, once the live layer has room for one. [`crate::meta::transact`] runs
+    /// an operation in as many as it takes.
+    pub async fn begin(self: &Arc<Self>) -> Txn {
+        self.wait_for_room().await;
+        Txn::new(self.clone())
+    }
+
+    /// Ends a transaction: applies it at one instant, or nothing of it.
+    pub fn commit(&self, txn: Txn) -> Result<Committed> {
+        match self.check_and_apply(txn) {
+            Ok(()) => Ok(Committed::Whole),
+            Err(error) if error.kind() == Kind::Conflict => Ok(Committed::Conflict),
+            Err(error) => Err(error),
         }
     }
 
@@ -225,7 +232,7 @@ impl Store {
         self.gate.lock().bytes() as u64 + self.clean.weight()
     }
 
-    fn commit(&self, txn: Txn) -> Result<()> {
+    fn check_and_apply(&self, txn: Txn) -> Result<()> {
         let mut layers = self.gate.lock();
         if !txn.changes() {
             // Nothing to apply, so nothing to check: each read was true when it was made.

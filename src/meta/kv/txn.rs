@@ -17,6 +17,7 @@ use crate::error::Kind;
 use crate::error::Result;
 
 type Hook = Box<dyn FnOnce() + Send>;
+type Condition = Box<dyn FnOnce() -> bool + Send>;
 
 struct Read {
     key: Bytes,
@@ -31,6 +32,7 @@ pub struct Txn {
     reads: Vec<Read>,
     writes: BTreeMap<Bytes, Option<Bytes>>,
     usage: UsageChange,
+    conditions: Vec<Condition>,
     hooks: Vec<Hook>,
 }
 
@@ -41,6 +43,7 @@ impl Txn {
             reads: Vec::with_capacity(4),
             writes: BTreeMap::new(),
             usage: UsageChange::default(),
+            conditions: Vec::new(),
             hooks: Vec::new(),
         }
     }
@@ -59,6 +62,11 @@ impl Txn {
             absent: found.version == 0 && found.value.is_none(),
         });
         Ok(found.value)
+    }
+
+    /// The store, for looks that commit does not check.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Present entries of `range` without this transaction's own writes; commit does not check
@@ -89,6 +97,12 @@ impl Txn {
         self.usage.add(change);
     }
 
+    /// Lets the transaction commit only if `condition` is true at that instant, under the gate;
+    /// else it conflicts, and runs again. For decisions about what the layers do not hold.
+    pub fn only_if(&mut self, condition: impl FnOnce() -> bool + Send + 'static) {
+        self.conditions.push(Box::new(condition));
+    }
+
     /// Runs `hook` under the gate when, and only when, the transaction commits.
     pub fn then(&mut self, hook: impl FnOnce() + Send + 'static) {
         self.hooks.push(Box::new(hook));
@@ -104,6 +118,9 @@ impl Txn {
             if layers.version_since(&read.key, read.generation) != Some(read.version) {
                 return Err(Error::new(Kind::Conflict, "a transaction read what another changed"));
             }
+        }
+        if !self.conditions.into_iter().all(|condition| condition()) {
+            return Err(Error::new(Kind::Conflict, "a transaction's condition holds no more"));
         }
         let version = layers.next_version();
         for (key, value) in self.writes {

@@ -1,0 +1,133 @@
+//! A volume's metadata in memory, for the tests beside it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::Ids;
+use super::Meta;
+use super::NewNode;
+use super::OpenFiles;
+use super::key;
+use super::kv::Engine;
+use super::kv::Store;
+use super::kv::Usage;
+use super::kv::UsageChange;
+use super::kv::View;
+use super::kv::memory::MemoryEngine;
+use super::root_batch;
+use super::value::Inode;
+use super::value::Superblock;
+use super::value::mode;
+use crate::ambient::Ambient;
+use crate::crypto::NameKey;
+use crate::error::Result;
+use crate::types::ContentId;
+use crate::types::Epoch;
+use crate::types::FileName;
+use crate::types::Ino;
+
+/// Handles that tests open and close.
+#[derive(Default)]
+pub(super) struct Handles {
+    pub(super) open: Mutex<BTreeSet<Ino>>,
+    pub(super) forgotten: Mutex<Vec<ContentId>>,
+}
+
+impl OpenFiles for Handles {
+    fn is_open(&self, ino: Ino) -> bool {
+        self.open.lock().contains(&ino)
+    }
+
+    fn may_have_extents(&self, _content: ContentId) -> bool {
+        true
+    }
+
+    fn forget(&self, content: ContentId) {
+        self.forgotten.lock().push(content);
+    }
+}
+
+pub(super) struct Bed {
+    engine: Arc<MemoryEngine>,
+    pub(super) meta: Meta,
+    pub(super) handles: Arc<Handles>,
+    pub(super) open: Arc<dyn OpenFiles>,
+    epoch: u64,
+}
+
+impl Bed {
+    pub(super) async fn new() -> Self {
+        let engine = Arc::new(MemoryEngine::new());
+        engine.commit(root_batch(&Ambient::seeded(1), 0, 0)).await.unwrap();
+        Self::over(engine).await
+    }
+
+    async fn over(engine: Arc<MemoryEngine>) -> Self {
+        let value = engine.get(&key::superblock()).await.unwrap().unwrap();
+        let superblock = Superblock::decode(&value).unwrap();
+        let usage = Usage { inodes: superblock.inodes, bytes: superblock.bytes };
+        let store = Store::new(engine.clone(), usage, 1 << 16);
+        let ids = Ids::from(&superblock);
+        let meta = Meta::new(store, ids, NameKey::new([7; 32]), Ambient::seeded(2));
+        let handles = Arc::new(Handles::default());
+        let open: Arc<dyn OpenFiles> = handles.clone();
+        Self { engine, meta, handles, open, epoch: superblock.epoch.0 }
+    }
+
+    /// Makes everything durable, as an epoch does.
+    pub(super) async fn commit(&mut self) {
+        let (ino_limit, content_limit, seq_limit) =
+            self.meta.store.freeze(|| self.meta.ids.limits());
+        let (_, usage) = self.meta.store.frozen();
+        self.epoch += 1;
+        let superblock = Superblock {
+            epoch: Epoch(self.epoch),
+            ino_limit,
+            content_limit,
+            seq_limit,
+            inodes: usage.inodes,
+            bytes: usage.bytes,
+        };
+        let changes = [(key::superblock(), Some(superblock.encode()))];
+        self.meta.store.apply(View::Frozen, changes, UsageChange::default(), || ());
+        self.engine.commit(self.meta.store.frozen().0).await.unwrap();
+        self.meta.store.thaw();
+        assert_eq!(self.findings(View::Frozen).await, [""; 0]);
+    }
+
+    /// What a mount finds after this one died.
+    pub(super) async fn reopened(&self) -> Self {
+        Self::over(self.engine.clone()).await
+    }
+
+    pub(super) async fn entries(&self) -> Vec<(Bytes, Bytes)> {
+        self.engine.scan(Bytes::new()..Bytes::from_static(b"\xff"), usize::MAX).await.unwrap()
+    }
+
+    pub(super) async fn findings(&self, view: View) -> Vec<String> {
+        super::check::check(&self.meta.store, &self.meta.names, view).await.unwrap().findings
+    }
+
+    pub(super) async fn assert_sound(&self) {
+        assert_eq!(self.findings(View::Live).await, [""; 0]);
+    }
+
+    pub(super) async fn make(&self, parent: Ino, name: &str, kind: u32) -> Result<Ino> {
+        let target = match kind {
+            mode::SYMLINK => Bytes::from_static(b"target"),
+            _ => Bytes::new(),
+        };
+        let shape = |_: &Inode, _| {
+            let target = target.clone();
+            Ok(NewNode { mode: kind | 0o755, uid: 0, gid: 0, rdev: 0, target, xattrs: Vec::new() })
+        };
+        Ok(self.meta.make(parent, &file_name(name), shape).await?.0)
+    }
+}
+
+pub(super) fn file_name(name: &str) -> FileName {
+    FileName::new(name.as_bytes()).unwrap()
+}
