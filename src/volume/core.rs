@@ -46,6 +46,8 @@ pub(super) struct Core {
     pub(super) inline: Mutex<InlineChunks>,
     /// Extents, block records, reclaim and garbage keys are changed only by who holds this.
     pub(super) registrar: tokio::sync::Mutex<()>,
+    /// Held while an epoch is on its way.
+    pub(super) epoch_turn: tokio::sync::Mutex<()>,
     /// Whether a frozen epoch still waits for its data; extents of the present wait meanwhile.
     pub(super) data_phase: watch::Sender<bool>,
     /// Freezes begun, and freezes that are durable.

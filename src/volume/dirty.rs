@@ -99,11 +99,6 @@ impl Dirty {
         self.unclaimed_bytes
     }
 
-    /// Bytes of the frozen layer.
-    pub fn frozen_bytes(&self) -> u64 {
-        self.frozen_bytes
-    }
-
     /// Whether nothing was written since the last freeze.
     pub fn live_is_empty(&self) -> bool {
         self.live.is_empty()

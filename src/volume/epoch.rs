@@ -56,6 +56,7 @@ impl Core {
 
     /// Closes one epoch, if anything happened, and makes it durable. Returns whether it did.
     pub(super) async fn run_epoch(self: &Arc<Self>) -> bool {
+        let _turn = self.epoch_turn.lock().await;
         if let Err(error) = self.meta.store().engine().health() {
             self.fail(&error);
             return false;

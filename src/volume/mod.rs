@@ -5,6 +5,7 @@
 //! the kernel.
 
 mod budget;
+mod check;
 mod content;
 mod contents;
 mod core;
@@ -12,6 +13,9 @@ mod dirty;
 mod epoch;
 mod flush;
 mod register;
+mod start;
+mod sweep;
+mod term;
 #[cfg(feature = "testing")]
 pub mod sabotage;
 mod upkeep;
@@ -19,6 +23,7 @@ mod upkeep;
 pub use contents::CUTS_MAX;
 pub use contents::Contents;
 pub use contents::Written;
+pub use start::Parts;
 
 use std::path::PathBuf;
 use std::sync::Arc;

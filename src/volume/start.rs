@@ -134,6 +134,7 @@ fn core(parts: &Parts, superblock: &Superblock) -> Core {
         runtime: tokio::runtime::Handle::current(),
         inline: Mutex::default(),
         registrar: tokio::sync::Mutex::new(()),
+        epoch_turn: tokio::sync::Mutex::new(()),
         data_phase: watch::Sender::new(false),
         frozen: Mutex::new(0),
         committed: watch::Sender::new(0),
