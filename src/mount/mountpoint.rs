@@ -1,18 +1,18 @@
-//! The directory a volume is mounted on: may it be used, does it answer, who holds it, and how it
-//! is let go. Knows no volume.
+//! The directory of a mount, seen from outside: its path, does it answer, who holds it, and how it
+//! is let go when its daemon is gone. Knows no volume.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
-use tokio::process::Command;
 
 use super::mountinfo;
 use super::mountinfo::FSTYPE;
@@ -20,20 +20,8 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 
-/// How long a helper program (mount, umount, fusermount3) may take.
-const PROGRAM_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Processes named in an error; more would hide the sentence.
 const HOLDERS_MAX: usize = 5;
-
-/// Whether a directory with entries may be mounted on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Contents {
-    /// They would be hidden: an error.
-    Refuse,
-    /// `-o nonempty`.
-    Hide,
-}
 
 /// How a mount is let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,37 +56,12 @@ pub fn resolve(dir: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Whether a volume can be mounted on `dir` (resolved): a directory, empty, nothing mounted there.
-pub fn check(dir: &Path, contents: Contents) -> Result<()> {
-    if let Some(there) = mountinfo::mounted_at(dir)? {
-        let (dir, what) = (dir.display(), there.source.to_string_lossy().into_owned());
-        return Err(Error::new(
-            Kind::Busy,
-            format!("`{dir}` is a mount point already: {} `{what}` is there", there.fstype),
-        )
-        .hint(format!("unmount it (`umount {dir}`), or choose another directory")));
-    }
-    let named = fs::metadata(dir).map_err(|cause| unusable(dir, cause.into()))?;
-    if !named.is_dir() {
-        let sentence = format!("the mount point `{}` is not a directory", dir.display());
-        return Err(Error::new(Kind::NotDirectory, sentence).hint("mount on a directory"));
-    }
-    let mut entries = fs::read_dir(dir).map_err(|cause| unusable(dir, cause.into()))?;
-    if contents == Contents::Refuse && entries.next().is_some() {
-        let sentence = format!("the mount point `{}` is not empty", dir.display());
-        return Err(Error::new(Kind::NotEmpty, sentence)
-            .hint("empty it, choose another, or hide its entries with `-o nonempty`"));
-    }
-    Ok(())
-}
-
 /// Detaches what a dead daemon left at `dir`; says whether there was something.
-pub async fn clear_dead(dir: &Path) -> Result<bool> {
+pub fn clear_dead(dir: &Path) -> Result<bool> {
     let ours = mountinfo::mounted_at(dir)?.is_some_and(|line| line.fstype == FSTYPE);
     let dead = ours && fs::metadata(dir).is_err_and(|cause| is_disconnected(&cause));
     if dead {
-        unmount(dir, Detach::Lazily).await?;
-        tracing::info!("detached the mount that a dead daemon left at `{}`", dir.display());
+        unmount(dir, Detach::Lazily)?;
     }
     Ok(dead)
 }
@@ -116,58 +79,34 @@ pub fn answers(dir: &Path, timeout: Duration) -> bool {
     told.recv_timeout(timeout).unwrap_or(false)
 }
 
-/// Unmounts `dir`. As root by umount(8), which also removes the entry of [`register`]; otherwise by
-/// fusermount3, which may do it for the user who mounted.
-pub async fn unmount(dir: &Path, detach: Detach) -> Result<()> {
-    let mut command = if rustix::process::geteuid().is_root() {
-        let mut umount = Command::new("umount");
-        umount.arg("-i").args((detach != Detach::IfIdle).then_some("-l"));
-        umount
-    } else {
-        let mut fusermount = Command::new("fusermount3");
-        fusermount.arg("-u").args((detach != Detach::IfIdle).then_some("-z"));
-        fusermount
+/// Unmounts `dir` when no daemon of ours does it: as root by umount(8) without its helper, which
+/// also forgets the mount's utab entry, otherwise by fusermount3.
+pub fn unmount(dir: &Path, detach: Detach) -> Result<()> {
+    let (program, options, lazy) = match rustix::process::geteuid().is_root() {
+        true => ("umount", "-i", "-l"),
+        false => ("fusermount3", "-u", "-z"),
     };
-    command.arg(dir);
-    match run(command).await {
-        Ok(()) => Ok(()),
-        Err(_) if mountinfo::mounted_at(dir)?.is_none() => Ok(()),
-        Err(text) if text.contains("busy") => Err(busy(dir)),
-        Err(text) => Err(Error::new(Kind::Internal, text)
+    let ended = Command::new(program)
+        .arg(options)
+        .args((detach != Detach::IfIdle).then_some(lazy))
+        .arg(dir)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|cause| Error::from(cause).while_doing(format!("cannot run {program}")))?;
+    if ended.status.success() || mountinfo::mounted_at(dir)?.is_none() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&ended.stderr).trim().replace('\n', "; ");
+    match said.contains("busy") {
+        true => Err(busy(dir)),
+        false => Err(Error::new(Kind::Internal, said)
             .while_doing(format!("cannot unmount `{}`", dir.display()))),
     }
 }
 
-/// Tells umount(8) to call `umount.cairnfs` for this mount: it looks for a helper only when
-/// `/run/mount/utab` names one, and neither mount(8) nor fusermount3 writes that entry.
-pub async fn register(volume: &str, dir: &Path) {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let mut command = Command::new("mount");
-    command.args(["-i", "-f", "-t", FSTYPE, "-o", "helper=cairnfs,uhelper=cairnfs", "--"]);
-    command.arg(volume).arg(dir);
-    if let Err(text) = run(command).await {
-        tracing::warn!("umount will not wait for `{}` to be stored: {text}", dir.display());
-    }
-}
-
-/// Runs a program to its end; the error is what it said.
-async fn run(mut command: Command) -> Result<(), String> {
-    command.env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true);
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
-    match tokio::time::timeout(PROGRAM_TIMEOUT, command.output()).await {
-        Err(_) => Err(format!("{program} does not end")),
-        Ok(Err(cause)) => Err(format!("{program} cannot be run: {cause}")),
-        Ok(Ok(output)) if output.status.success() => Ok(()),
-        Ok(Ok(output)) => {
-            let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-            Err(if said.is_empty() { format!("{program}: {}", output.status) } else { said })
-        }
-    }
-}
-
-fn busy(dir: &Path) -> Error {
+/// The error for a mount that is in use, naming who uses it as far as that can be seen.
+pub fn busy(dir: &Path) -> Error {
     let error = Error::new(Kind::Busy, format!("`{}` is in use", dir.display()));
     let holders = holders(dir);
     if holders.is_empty() {
@@ -215,18 +154,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mount_point_must_be_an_empty_directory() {
+    fn a_mount_point_has_one_path_and_must_exist() {
         let dir = tempfile::tempdir().unwrap();
         let path = resolve(dir.path()).unwrap();
-        check(&path, Contents::Refuse).unwrap();
+        assert_eq!(resolve(&path.join("../").join(path.file_name().unwrap())).unwrap(), path);
+        std::os::unix::fs::symlink("/proc", path.join("link")).unwrap();
+        assert_eq!(resolve(&path.join("link")).unwrap(), Path::new("/proc"));
         let missing = resolve(&path.join("missing")).unwrap_err();
         assert_eq!(missing.kind(), Kind::NotFound);
-        fs::write(path.join("file"), "").unwrap();
-        assert_eq!(check(&path, Contents::Refuse).unwrap_err().kind(), Kind::NotEmpty);
-        check(&path, Contents::Hide).unwrap();
-        let file = check(&path.join("file"), Contents::Hide).unwrap_err();
-        assert_eq!(file.kind(), Kind::NotDirectory);
-        assert_eq!(check(Path::new("/proc"), Contents::Hide).unwrap_err().kind(), Kind::Busy);
+        assert!(missing.hint_text().unwrap().starts_with("mkdir -p "));
+    }
+
+    #[test]
+    fn nothing_dead_is_found_on_an_ordinary_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!clear_dead(dir.path()).unwrap());
     }
 
     #[test]

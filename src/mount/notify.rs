@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 
+use crate::config::environment;
+
 /// What the service manager is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -18,8 +20,8 @@ pub enum State {
 
 /// Tells `$NOTIFY_SOCKET`; what goes wrong is logged, never fatal.
 pub fn tell(state: State) {
-    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    if let Err(cause) = send(&address, state) {
+    let Some(address) = environment("NOTIFY_SOCKET") else { return };
+    if let Err(cause) = send(address.as_ref(), state) {
         tracing::warn!("cannot tell the service manager: {cause}");
     }
 }

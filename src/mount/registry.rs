@@ -25,6 +25,7 @@ use rustix::fs::FlockOperation;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::config::environment;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -72,8 +73,8 @@ impl Registry {
     /// else `$XDG_RUNTIME_DIR/cairnfs`, else a directory of the user's own below `/tmp`.
     pub fn of_this_user() -> Self {
         let uid = rustix::process::geteuid();
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        Self::new(match (set("CAIRNFS_RUN"), uid.is_root(), set("XDG_RUNTIME_DIR")) {
+        let own = environment("XDG_RUNTIME_DIR");
+        Self::new(match (environment("CAIRNFS_RUN"), uid.is_root(), own) {
             (Some(dir), _, _) => PathBuf::from(dir),
             (None, true, _) => PathBuf::from("/run/cairnfs"),
             (None, false, Some(dir)) => PathBuf::from(dir).join("cairnfs"),

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::registry::Entry;
 use crate::ambient::Timestamp;
+use crate::provider::Day;
 use crate::volume::VolumeStatus;
 
 /// A mount, as `status --json` prints it.
@@ -193,24 +194,9 @@ impl From<VolumeStatus> for Live {
 
 /// `2026-11-23T08:15:00Z`.
 pub fn rfc3339(time: Timestamp) -> String {
-    let (days, second) = (time.seconds.div_euclid(86_400), time.seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
+    let second = time.seconds.rem_euclid(86_400);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// The Gregorian date of a day counted from 1970-01-01: years start in March, so that the leap day
-/// is the last of its year, and repeat every 146,097 days.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    format!("{}T{hour:02}:{minute:02}:{second:02}Z", Day::of(time))
 }
 
 #[cfg(test)]
