@@ -1,8 +1,6 @@
 //! `fsck`: shows every broken invariant of a volume. The daemon checks what is mounted here; what is
 //! not is opened without writing.
 
-use std::sync::Arc;
-
 use clap::Args;
 
 use super::args::ConfigArgs;
@@ -12,6 +10,8 @@ use super::output;
 use crate::error::Error;
 use crate::error::Result;
 use crate::mount;
+use crate::ops::Access;
+use crate::ops::with_volume;
 use crate::volume::Volume;
 
 /// Checks a volume.
@@ -44,7 +44,6 @@ fn findings(args: &FsckArgs, config: &ConfigArgs) -> Result<Vec<String>> {
         return mount.fsck();
     }
     let config = config.load()?.volume(&args.name)?;
-    mount::with_volume(&config, mount::Access::Read, async |volume: Arc<Volume>| {
-        volume.fsck().await
-    })
+    let work = async |volume: &Volume| volume.fsck().await;
+    mount::runtime()?.block_on(with_volume(&config, Access::Read, work))
 }

@@ -1,8 +1,6 @@
 //! `gc`: deletes blocks that nothing refers to. The daemon does it where the volume is mounted here;
 //! otherwise it is opened as a mount would.
 
-use std::sync::Arc;
-
 use clap::Args;
 
 use super::args::ConfigArgs;
@@ -12,6 +10,8 @@ use super::output;
 use crate::error::Error;
 use crate::error::Result;
 use crate::mount;
+use crate::ops::Access;
+use crate::ops::with_volume;
 use crate::volume::Volume;
 
 /// Deletes unused blocks.
@@ -43,5 +43,6 @@ fn collect(name: &str, config: &ConfigArgs) -> Result<(u64, u64)> {
         return mount.gc();
     }
     let config = config.load()?.volume(name)?;
-    mount::with_volume(&config, mount::Access::Write, async |volume: Arc<Volume>| volume.gc().await)
+    let work = async |volume: &Volume| volume.gc().await;
+    mount::runtime()?.block_on(with_volume(&config, Access::Write, work))
 }

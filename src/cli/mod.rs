@@ -109,7 +109,7 @@ fn failed(error: &Error, code: fn(Kind) -> u8) -> u8 {
 fn run(cli: Cli) -> Result<Outcome> {
     let config = &cli.config;
     match cli.command {
-        Command::Start(args) => start::run(args, config),
+        Command::Start(args) => start::run(&args, config),
         Command::Stop(args) => stop::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Sync(args) => sync::run(&args),

@@ -44,6 +44,12 @@ pub struct StartArgs {
     /// The largest read-ahead of a stream
     #[arg(long, value_name = "SIZE")]
     readahead: Option<String>,
+    /// A directory for cached blocks
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<String>,
+    /// The most that is kept there
+    #[arg(long, value_name = "SIZE")]
+    cache_size: Option<String>,
     /// Take the volume from a session that still holds it
     #[arg(long)]
     takeover: bool,
@@ -67,6 +73,7 @@ impl StartArgs {
             config: config.config.clone(),
             sets: config.sets.clone(),
             create: self.create,
+            foreground: self.foreground,
             log_file: self.log_file.clone(),
             log_filter: self.log.clone(),
             ..StartRequest::default()
@@ -88,48 +95,62 @@ impl StartArgs {
         request.options.extend(value(&self.memory, "memory"));
         request.options.extend(value(&self.commit_interval, "commit-interval"));
         request.options.extend(value(&self.readahead, "readahead"));
+        request.options.extend(value(&self.cache_dir, "cache-dir"));
+        request.options.extend(value(&self.cache_size, "cache-size"));
         request
     }
 }
 
 /// `start VOLUME DIR`.
-pub fn run(args: StartArgs, config: &ConfigArgs) -> Result<Outcome> {
-    let request = args.request(config);
-    let (volume, dir) = (request.volume.clone(), request.dir.display().to_string());
-    let started = match args.foreground {
-        true => mount::start_in_foreground(request),
-        false => mount::start(request),
-    };
-    if started.map_err(|error| cannot_start(&volume, error))? == Started::Already {
-        output::say(format!("volume `{volume}` is mounted at `{dir}` already"));
-    }
+pub fn run(args: &StartArgs, config: &ConfigArgs) -> Result<Outcome> {
+    start(args.request(config), Talk::Brief)?;
     Ok(Outcome::Done)
 }
 
 /// `mount.cairnfs VOLUME DIR -o …`.
 pub fn mount_helper(arguments: &[OsString]) -> Result<()> {
     let call = fstab::mount_call(arguments)?;
-    let volume = call.volume.clone();
     let mut request = StartRequest { volume: call.volume, dir: call.dir, ..Default::default() };
     call.options.into_iter().for_each(|option| request.add_option(option));
     if call.sloppy {
         request.drop_unknown_options();
     }
     if call.fake {
-        let checked = request.load_config().and_then(|config| config.volume(&volume));
-        return checked
-            .and_then(|config| request.mount_config(&config).map(drop))
-            .map_err(|error| cannot_start(&volume, error));
+        return check(&request);
     }
-    let dir = request.dir.display().to_string();
-    let started = mount::start(request).map_err(|error| cannot_start(&volume, error))?;
-    if call.verbose || started == Started::Already {
-        output::say(match started {
-            Started::Now => format!("volume `{volume}` is mounted at `{dir}`"),
-            Started::Already => format!("volume `{volume}` is mounted at `{dir}` already"),
-        });
+    start(request, if call.verbose { Talk::Verbose } else { Talk::Brief })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Talk {
+    Brief,
+    Verbose,
+}
+
+fn start(request: StartRequest, talk: Talk) -> Result<()> {
+    let (volume, dir) = (request.volume.clone(), request.dir.display().to_string());
+    match mount::start(request).map_err(|error| cannot_start(&volume, error))? {
+        Started::Now(notices) => {
+            notices.iter().for_each(|notice| output::say(format!("note: {notice}")));
+            if talk == Talk::Verbose {
+                output::say(format!("volume `{volume}` is mounted at `{dir}`"));
+            }
+        }
+        Started::Already => {
+            output::say(format!("volume `{volume}` is mounted at `{dir}` already"));
+        }
     }
     Ok(())
+}
+
+/// `-f`: all that can be checked without mounting.
+fn check(request: &StartRequest) -> Result<()> {
+    let volume = &request.volume;
+    request
+        .load_config()
+        .and_then(|config| config.volume(volume))
+        .and_then(|config| request.mount_config(&config).map(drop))
+        .map_err(|error| cannot_start(volume, error))
 }
 
 fn cannot_start(volume: &str, error: Error) -> Error {

@@ -20,6 +20,7 @@ use super::mountpoint::Detach;
 use super::registry::Entry;
 use super::registry::Registry;
 use super::request::StartRequest;
+use super::request::notices;
 use super::serve::serve;
 use super::status::MountStatus;
 use crate::error::Error;
@@ -43,44 +44,54 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 const END_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a start found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Started {
-    /// The volume is mounted now.
-    Now,
+    /// The volume is mounted now (in the foreground: was, until now). Holds what a person should
+    /// know, as sentences.
+    Now(Vec<String>),
     /// It was mounted there before.
     Already,
 }
 
-/// Mounts in a process of its own and returns when the file system answers.
+/// Mounts a volume: in a process of its own, and returns when the file system answers; or, in the
+/// foreground, in this process, and returns when the mount is gone.
 pub fn start(request: StartRequest) -> Result<Started> {
-    let request = request.settle()?;
+    let mut request = request.settle()?;
     if already(&request)? {
         return Ok(Started::Already);
     }
     // What can be wrong on this side is said before a process is made.
-    let config = request.load_config()?.volume(&request.volume)?;
-    request.mount_config(&config)?;
+    let volume = request.load_config()?.volume(&request.volume)?;
+    let config = request.mount_config(&volume)?;
+    request.log_file = request.log_file.or_else(|| config.log_file.clone());
+    let notices = notices(&config, &volume);
+    if request.foreground || config.foreground {
+        serve_in_foreground(&request, &notices)?;
+    } else {
+        start_daemon(&request)?;
+    }
+    Ok(Started::Now(notices))
+}
+
+fn start_daemon(request: &StartRequest) -> Result<()> {
     let mut program = Command::new("/proc/self/exe");
     program.arg0("cairnfs");
     let dir = request.dir.to_string_lossy().into_owned();
-    daemon::spawn(program, &[&request.volume, &dir], &request, READY_TIMEOUT)?;
+    daemon::spawn(program, &[&request.volume, &dir], request, READY_TIMEOUT)?;
     if mountpoint::answers(&request.dir, ANSWER_TIMEOUT) {
-        return Ok(Started::Now);
+        return Ok(());
     }
     Err(Error::new(Kind::Unavailable, "the daemon is ready, but the file system does not answer")
         .hint("look at its log, and end it with `cairnfs stop`"))
 }
 
-/// Mounts in this process and returns when the mount is gone.
-pub fn start_in_foreground(request: StartRequest) -> Result<Started> {
-    let request = request.settle()?;
-    if already(&request)? {
-        return Ok(Started::Already);
-    }
+fn serve_in_foreground(request: &StartRequest, notices: &[String]) -> Result<()> {
     let target = request.log_file.clone().map_or(Target::Stderr, Target::File);
     telemetry::init(&Settings { target, filter: request.log_filter.clone() })?;
-    super::runtime()?.block_on(serve(&request, &Registry::of_this_user(), || {}))?;
-    Ok(Started::Now)
+    for notice in notices {
+        tracing::warn!("{notice}");
+    }
+    super::runtime()?.block_on(serve(request, &Registry::of_this_user(), || {}))
 }
 
 /// The daemon's side of [`start`]: this process was made by `daemon::spawn`.

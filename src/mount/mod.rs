@@ -11,7 +11,6 @@ mod status;
 mod mountpoint;
 mod mountinfo;
 mod notify;
-mod tool;
 
 pub use client::Mount;
 pub use client::Started;
@@ -21,15 +20,12 @@ pub use client::list;
 pub use client::mounts_of;
 pub use client::run_daemon;
 pub use client::start;
-pub use client::start_in_foreground;
 pub use daemon::COMMAND as DAEMON_COMMAND;
 pub use mountpoint::Detach;
 pub use mountpoint::unmount as unmount_unserved;
 pub use request::StartRequest;
 pub use status::Live;
 pub use status::MountStatus;
-pub use tool::Access;
-pub use tool::with_volume;
 
 use crate::error::Error;
 use crate::error::Result;

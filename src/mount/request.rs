@@ -1,7 +1,6 @@
 //! What a start asks for: everything the daemon needs, as text that crosses to its process. Opens
 //! nothing.
 
-use std::path::Path;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -14,7 +13,8 @@ use crate::config::environment;
 use crate::error::Result;
 use crate::fuse::MountOptions;
 use crate::fuse::Occupied;
-use crate::volume::OpenOptions;
+use crate::provider::SseMode;
+use crate::provider::SseRequest;
 
 /// A mount that is wanted. No field holds a secret: it crosses a pipe and may be logged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct StartRequest {
     pub options: Vec<String>,
     /// Make the volume if it does not exist.
     pub create: bool,
+    /// Stay in the caller's process.
+    pub foreground: bool,
     /// Hide what the mount point contains.
     pub nonempty: bool,
     /// The log file; `None`: the journal, or a file in the run directory.
@@ -48,6 +50,7 @@ impl StartRequest {
             Some(("log-file", path)) => self.log_file = Some(path.into()),
             Some(("log", filter)) => self.log_filter = Some(filter.to_owned()),
             None if option == "create" => self.create = true,
+            None if option == "foreground" => self.foreground = true,
             None if option == "nonempty" => self.nonempty = true,
             _ => self.options.push(option),
         }
@@ -103,21 +106,23 @@ fn passed_on(flags: &[&str]) -> Vec<String> {
     flags.iter().filter(|flag| known.contains(flag)).map(ToString::to_string).collect()
 }
 
-/// The options as the volume is opened with.
-pub fn open_options(config: &MountConfig, volume: &VolumeConfig, mountpoint: &Path) -> OpenOptions {
-    OpenOptions {
-        sse: config.asked_mode(volume.sse.as_ref()),
-        takeover: config.takeover,
-        read_only: config.read_only,
-        memory_bytes: config.memory_bytes,
-        commit_interval: config.commit_interval,
-        readahead_bytes: config.readahead_bytes,
-        mountpoint: mountpoint.to_path_buf(),
+/// What a person should know although it stops nothing, as sentences.
+pub fn notices(config: &MountConfig, volume: &VolumeConfig) -> Vec<String> {
+    let mut notices: Vec<_> = config.notices().into_iter().map(str::to_owned).collect();
+    let asked = config.asked_mode(volume.sse.as_ref()).is_some_and(|mode| mode != SseMode::None);
+    if asked && volume.provider.sse_request == SseRequest::Default {
+        notices.push(format!(
+            "{} encrypts every object anyway: nothing is asked of it",
+            volume.provider.title
+        ));
     }
+    notices
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
