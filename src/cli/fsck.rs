@@ -1,5 +1,5 @@
-//! `fsck`: shows every broken invariant of a volume. The daemon checks what is mounted here; what is
-//! not is opened without writing.
+//! `fsck`: shows every broken invariant of a volume. The daemon checks what is mounted here; other
+//! volumes are opened without writing.
 
 use clap::Args;
 

@@ -1,5 +1,5 @@
-//! `gc`: deletes blocks that nothing refers to. The daemon does it where the volume is mounted here;
-//! otherwise it is opened as a mount would.
+//! `gc`: deletes blocks that nothing refers to. The daemon does it where the volume is mounted
+//! here; otherwise it is opened as a mount would.
 
 use clap::Args;
 

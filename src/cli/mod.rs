@@ -59,16 +59,22 @@ enum Command {
     Fsck(fsck::FsckArgs),
     /// Delete blocks that nothing refers to
     Gc(gc::GcArgs),
-    /// The process behind a mount
-    #[command(name = mount::DAEMON_COMMAND, hide = true)]
-    Daemon { labels: Vec<String> },
 }
 
-/// Runs the program as its name and arguments say.
+/// Runs the program as its name and arguments say. A panic is an error like others: one sentence.
 pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| output::broken_promise(panic)));
+    let code = std::panic::catch_unwind(dispatch).unwrap_or(exit::code(Kind::Internal));
+    ExitCode::from(code)
+}
+
+fn dispatch() -> u8 {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let name = arguments.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
-    ExitCode::from(match name.to_str() {
+    if arguments.get(1).is_some_and(|first| first == mount::DAEMON_COMMAND) {
+        return mount::run_daemon().map_or_else(|error| exit::code(error.kind()), |()| 0);
+    }
+    match name.to_str() {
         Some("umount.cairnfs" | "umount.fuse.cairnfs") => {
             helper(stop::umount_helper(&arguments[1..]))
         }
@@ -76,12 +82,12 @@ pub fn main() -> ExitCode {
             helper(start::mount_helper(&arguments[1..]))
         }
         _ => person(&arguments),
-    })
+    }
 }
 
 /// Whether mount(8) calls, or somebody who writes as it does: the first word is no command.
 fn is_helper_call(arguments: &[OsString]) -> bool {
-    let commands = ["start", "stop", "status", "sync", "help", mount::DAEMON_COMMAND];
+    let commands = ["start", "stop", "status", "sync", "help"];
     match arguments.first().and_then(|first| first.to_str()) {
         None => !arguments.is_empty(),
         Some("-h" | "-V") => false,
@@ -117,7 +123,6 @@ fn run(cli: Cli) -> Result<Outcome> {
         Command::Providers(args) => providers::run(&args, config),
         Command::Fsck(args) => fsck::run(&args, config),
         Command::Gc(args) => gc::run(&args, config),
-        Command::Daemon { .. } => mount::run_daemon().map(|()| Outcome::Done),
     }
 }
 

@@ -36,6 +36,14 @@ pub fn failure(error: &Error) {
     say(rendered(error));
 }
 
+/// A panic, as the error it is.
+pub fn broken_promise(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let text = panic.payload_as_str().unwrap_or("no message");
+    let sentence = format!("a promise of the program was broken at {place}: {text}");
+    failure(&Error::new(Kind::Internal, sentence).hint("please report it, with what you did"));
+}
+
 /// What clap has to say, help included; whether that was help.
 pub fn usage(error: &clap::Error) -> bool {
     let _ = error.print();

@@ -201,6 +201,7 @@ fn create_first(name: &str, error: Error) -> Error {
 
 fn place(config: &VolumeConfig) -> String {
     match &config.path {
+        Some(path) if config.prefix.is_empty() => path.display().to_string(),
         Some(path) => path.join(&config.prefix).display().to_string(),
         None if config.prefix.is_empty() => config.bucket.clone(),
         None => format!("{}/{}", config.bucket, config.prefix),

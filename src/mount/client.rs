@@ -77,12 +77,25 @@ fn start_daemon(request: &StartRequest) -> Result<()> {
     let mut program = Command::new("/proc/self/exe");
     program.arg0("cairnfs");
     let dir = request.dir.to_string_lossy().into_owned();
-    daemon::spawn(program, &[&request.volume, &dir], request, READY_TIMEOUT)?;
+    let log = match log_target(request) {
+        Target::File(path) | Target::BoundedFile(path) => format!("`{}`", path.display()),
+        Target::Journal | Target::Stderr => "`journalctl -t cairnfs`".to_owned(),
+    };
+    daemon::spawn(program, &[&request.volume, &dir], request, READY_TIMEOUT, &log)?;
     if mountpoint::answers(&request.dir, ANSWER_TIMEOUT) {
         return Ok(());
     }
     Err(Error::new(Kind::Unavailable, "the daemon is ready, but the file system does not answer")
-        .hint("look at its log, and end it with `cairnfs stop`"))
+        .hint(format!("look at its log, {log}, and end it with `cairnfs stop`")))
+}
+
+/// Where a daemon logs: a file that was named, the journal, or a file in the run directory.
+fn log_target(request: &StartRequest) -> Target {
+    match &request.log_file {
+        Some(path) => Target::File(path.clone()),
+        None if telemetry::journal_present() => Target::Journal,
+        None => Target::BoundedFile(Registry::of_this_user().log(&request.dir)),
+    }
 }
 
 fn serve_in_foreground(request: &StartRequest, notices: &[String]) -> Result<()> {
@@ -107,14 +120,8 @@ pub fn run_daemon() -> Result<()> {
 
 fn serve_detached(request: &StartRequest) -> Result<()> {
     let registry = Registry::of_this_user();
-    let target = match &request.log_file {
-        Some(path) => Target::File(path.clone()),
-        None if telemetry::journal_present() => Target::Journal,
-        None => {
-            registry.make_directory()?;
-            Target::BoundedFile(registry.log(&request.dir))
-        }
-    };
+    registry.make_directory()?;
+    let target = log_target(request);
     telemetry::init(&Settings { target, filter: request.log_filter.clone() })?;
     super::runtime()?.block_on(serve(request, &registry, || daemon::report(&Report::Ready)))
 }

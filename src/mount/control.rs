@@ -90,7 +90,7 @@ pub enum Reply {
     Failed(Failure),
 }
 
-/// An error that crosses a process boundary: its sentence, its hint, and the kinds a caller acts on.
+/// An error that crosses a process boundary: its sentence, its hint, and what a caller acts on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The sentence.

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 
-/// The hidden command that the child is called with.
+/// The first argument that the child is called with; not a command for people.
 pub const COMMAND: &str = "daemon";
 
 /// What a child reports, once.
@@ -38,12 +38,13 @@ pub enum Report {
 }
 
 /// Runs `program daemon LABEL…` detached with `request`, and waits at most `patience` for its
-/// report. The labels only name the process in `ps`.
+/// report. The labels only name the process in `ps`; `log` says where its log is.
 pub fn spawn<R: Serialize>(
     mut program: Command,
     labels: &[&str],
     request: &R,
     patience: Duration,
+    log: &str,
 ) -> Result<()> {
     let started = |cause: std::io::Error| Error::from(cause).while_doing("cannot start the daemon");
     let mut line = serde_json::to_vec(request)
@@ -74,13 +75,12 @@ pub fn spawn<R: Serialize>(
             let _ = child.wait();
             Err(failure.into())
         }
-        Some(Err(_)) => Err(ended(&mut child)),
+        Some(Err(_)) => Err(ended(&mut child).hint(format!("its log says why: {log}"))),
         None => {
             let _ = child.kill();
             let _ = child.wait();
             let sentence = format!("the daemon is not ready after {} s", patience.as_secs());
-            Err(Error::new(Kind::Unavailable, sentence)
-                .hint("its log says why; `--foreground` shows it on the terminal"))
+            Err(Error::new(Kind::Unavailable, sentence).hint(format!("its log says why: {log}")))
         }
     }
 }
@@ -126,9 +126,7 @@ fn ended(child: &mut Child) -> Error {
         Ok(status) => status.to_string(),
         Err(cause) => cause.to_string(),
     };
-    Error::new(Kind::Internal, "the daemon ended before it was ready")
-        .with("how", how)
-        .hint("its log says why; `--foreground` shows it on the terminal")
+    Error::new(Kind::Internal, format!("the daemon ended before it was ready, with {how}"))
 }
 
 #[cfg(test)]
@@ -147,28 +145,30 @@ mod tests {
     #[test]
     fn a_ready_daemon_has_read_its_request() {
         let script = r#"read line; [ "$line" = '"hello"' ] && echo '"ready"'"#;
-        spawn(shell(script), &["photos", "/mnt"], &"hello", PATIENCE).unwrap();
+        spawn(shell(script), &["photos", "/mnt"], &"hello", PATIENCE, "").unwrap();
     }
 
     #[test]
     fn the_daemons_own_sentence_and_hint_come_back() {
         let failure = Failure::from(&Error::new(Kind::Busy, "no key service").hint("give it one"));
         let line = serde_json::to_string(&Report::Failed(failure)).unwrap();
-        let error = spawn(shell(&format!("echo '{line}'")), &[], &1, PATIENCE).unwrap_err();
+        let error = spawn(shell(&format!("echo '{line}'")), &[], &1, PATIENCE, "/log").unwrap_err();
         assert_eq!(error.to_string(), "no key service");
         assert_eq!(error.hint_text(), Some("give it one"));
     }
 
     #[test]
     fn a_daemon_that_dies_is_told_at_once() {
-        let error = spawn(shell("exit 9"), &[], &1, PATIENCE).unwrap_err();
+        let error = spawn(shell("exit 9"), &[], &1, PATIENCE, "/log").unwrap_err();
         assert!(error.to_string().contains("ended before it was ready"), "{error}");
         assert!(error.to_string().contains('9'), "{error}");
+        assert_eq!(error.hint_text(), Some("its log says why: /log"));
     }
 
     #[test]
     fn a_daemon_that_is_late_is_ended() {
-        let error = spawn(shell("exec sleep 60"), &[], &1, Duration::from_millis(50)).unwrap_err();
+        let error =
+            spawn(shell("exec sleep 60"), &[], &1, Duration::from_millis(50), "/log").unwrap_err();
         assert_eq!(error.kind(), Kind::Unavailable);
     }
 }

@@ -50,7 +50,8 @@ pub fn resolve(dir: &Path) -> Result<PathBuf> {
     absolute.canonicalize().map_err(|cause| match cause.kind() {
         ErrorKind::NotFound => {
             let sentence = format!("the mount point `{}` does not exist", dir.display());
-            Error::new(Kind::NotFound, sentence).hint(format!("mkdir -p {}", dir.display()))
+            Error::new(Kind::NotFound, sentence)
+                .hint(format!("create it with `mkdir -p {}`", dir.display()))
         }
         _ => unusable(dir, cause.into()),
     })
@@ -162,7 +163,7 @@ mod tests {
         assert_eq!(resolve(&path.join("link")).unwrap(), Path::new("/proc"));
         let missing = resolve(&path.join("missing")).unwrap_err();
         assert_eq!(missing.kind(), Kind::NotFound);
-        assert!(missing.hint_text().unwrap().starts_with("mkdir -p "));
+        assert!(missing.hint_text().unwrap().starts_with("create it with `mkdir -p "));
     }
 
     #[test]
