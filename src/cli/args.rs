@@ -13,7 +13,7 @@ use crate::error::Result;
 
 /// Which configuration is read.
 #[derive(Debug, Clone, Default, Args)]
-pub struct ConfigArgs {
+pub(super) struct ConfigArgs {
     /// The config file, instead of $CAIRNFS_CONFIG and the usual places
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -24,25 +24,25 @@ pub struct ConfigArgs {
 
 impl ConfigArgs {
     /// Reads the config.
-    pub fn load(&self) -> Result<Config> {
+    pub(super) fn load(&self) -> Result<Config> {
         Config::load(self.config.as_deref(), &environment, &self.sets)
     }
 }
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, Default, Args)]
-pub struct OutputArgs {
+pub(super) struct OutputArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
 /// A duration as a person types it: `60s`, `5m`.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<Span>().map(|span| span.0).map_err(|error| error.to_string())
 }
 
 /// A size as a person types it: `4MiB`.
-pub fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     text.parse::<Size>().map(|size| size.0).map_err(|error| error.to_string())
 }

@@ -4,7 +4,7 @@ use crate::error::Kind;
 
 /// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// It is done.
     Done,
     /// The check it made found faults.
@@ -13,7 +13,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// 0, or 3 for found faults.
-    pub fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::Faults => 3,
@@ -22,12 +22,12 @@ impl Outcome {
 }
 
 /// 1: failed, 2: wrong usage.
-pub fn code(kind: Kind) -> u8 {
+pub(super) fn code(kind: Kind) -> u8 {
     if is_usage(kind) { 2 } else { 1 }
 }
 
 /// What mount(8) and umount(8) expect of a helper. 1: wrong usage, 32: the mount failed.
-pub fn helper_code(kind: Kind) -> u8 {
+pub(super) fn helper_code(kind: Kind) -> u8 {
     if is_usage(kind) { 1 } else { 32 }
 }
 

@@ -16,7 +16,7 @@ use crate::volume::Volume;
 
 /// Checks a volume.
 #[derive(Debug, Args)]
-pub struct FsckArgs {
+pub(super) struct FsckArgs {
     /// The volume's name
     name: String,
     #[command(flatten)]
@@ -24,7 +24,7 @@ pub struct FsckArgs {
 }
 
 /// `fsck NAME`.
-pub fn run(args: &FsckArgs, config: &ConfigArgs) -> Result<Outcome> {
+pub(super) fn run(args: &FsckArgs, config: &ConfigArgs) -> Result<Outcome> {
     let doing = |error: Error| error.while_doing(format!("cannot check volume `{}`", args.name));
     let findings = findings(args, config).map_err(doing)?;
     if args.output.json {

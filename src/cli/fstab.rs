@@ -19,7 +19,7 @@ const NOT_OURS_PREFIXES: &[&str] = &["x-", "X-", "comment=", "user=", "helper=",
 
 /// A call of `mount.cairnfs` as mount(8) makes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MountCall {
+pub(super) struct MountCall {
     /// The first field of fstab: the volume.
     pub volume: String,
     /// The mount point.
@@ -36,7 +36,7 @@ pub struct MountCall {
 
 /// A call of `umount.cairnfs` as umount(8) makes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UmountCall {
+pub(super) struct UmountCall {
     /// The mount point.
     pub dir: PathBuf,
     /// `-l`: detach although it is in use.
@@ -48,7 +48,7 @@ pub struct UmountCall {
 }
 
 /// Reads the arguments after the program's name.
-pub fn mount_call(arguments: &[OsString]) -> Result<MountCall> {
+pub(super) fn mount_call(arguments: &[OsString]) -> Result<MountCall> {
     let mut call = MountCall::default();
     let mut operands = Vec::new();
     let mut rest = Letters::new(arguments);
@@ -79,7 +79,7 @@ pub fn mount_call(arguments: &[OsString]) -> Result<MountCall> {
 }
 
 /// Reads the arguments after the program's name.
-pub fn umount_call(arguments: &[OsString]) -> Result<UmountCall> {
+pub(super) fn umount_call(arguments: &[OsString]) -> Result<UmountCall> {
     let mut call = UmountCall::default();
     let mut operands = Vec::new();
     let mut rest = Letters::new(arguments);
@@ -105,7 +105,7 @@ pub fn umount_call(arguments: &[OsString]) -> Result<UmountCall> {
 
 /// The options of a comma-separated list that are for us. A comma between double quotes is part of
 /// its option, as in fstab(5); the quotes go.
-pub fn options(list: &str) -> Vec<String> {
+pub(super) fn options(list: &str) -> Vec<String> {
     let mut options = vec![String::new()];
     let mut quoted = false;
     for letter in list.chars() {

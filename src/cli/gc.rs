@@ -16,7 +16,7 @@ use crate::volume::Volume;
 
 /// Deletes unused blocks.
 #[derive(Debug, Args)]
-pub struct GcArgs {
+pub(super) struct GcArgs {
     /// The volume's name
     name: String,
     #[command(flatten)]
@@ -24,7 +24,7 @@ pub struct GcArgs {
 }
 
 /// `gc NAME`.
-pub fn run(args: &GcArgs, config: &ConfigArgs) -> Result<Outcome> {
+pub(super) fn run(args: &GcArgs, config: &ConfigArgs) -> Result<Outcome> {
     let doing = |error: Error| {
         error.while_doing(format!("cannot collect the garbage of volume `{}`", args.name))
     };

@@ -63,7 +63,7 @@ enum Command {
 
 /// Runs the program as its name and arguments say. A panic is an error like others: one sentence.
 pub fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|panic| output::broken_promise(panic)));
+    std::panic::set_hook(Box::new(output::broken_promise));
     let code = std::panic::catch_unwind(dispatch).unwrap_or(exit::code(Kind::Internal));
     ExitCode::from(code)
 }

@@ -14,12 +14,12 @@ use crate::error::Kind;
 use crate::error::Result;
 
 /// What a command was asked for, on stdout. A reader that went away is no fault of ours.
-pub fn data(text: impl Display) {
+pub(super) fn data(text: impl Display) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// The same as JSON.
-pub fn json(value: &impl Serialize) -> Result<()> {
+pub(super) fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|cause| Error::new(Kind::Internal, "the answer has no JSON").because(cause))?;
     data(text);
@@ -27,17 +27,17 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 }
 
 /// What happens meanwhile, on stderr.
-pub fn say(text: impl Display) {
+pub(super) fn say(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A failure: one sentence and one hint.
-pub fn failure(error: &Error) {
+pub(super) fn failure(error: &Error) {
     say(rendered(error));
 }
 
 /// A panic, as the error it is.
-pub fn broken_promise(panic: &std::panic::PanicHookInfo<'_>) {
+pub(super) fn broken_promise(panic: &std::panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let text = panic.payload_as_str().unwrap_or("no message");
     let sentence = format!("a promise of the program was broken at {place}: {text}");
@@ -45,13 +45,13 @@ pub fn broken_promise(panic: &std::panic::PanicHookInfo<'_>) {
 }
 
 /// What clap has to say, help included; whether that was help.
-pub fn usage(error: &clap::Error) -> bool {
+pub(super) fn usage(error: &clap::Error) -> bool {
     let _ = error.print();
     !error.use_stderr()
 }
 
 /// Asks the terminal; `None` when there is none.
-pub fn ask(question: &str) -> Option<String> {
+pub(super) fn ask(question: &str) -> Option<String> {
     if !io::stdin().is_terminal() {
         return None;
     }
@@ -62,7 +62,7 @@ pub fn ask(question: &str) -> Option<String> {
 }
 
 /// Columns as wide as their widest cell; the first row is the head.
-pub fn table(rows: &[Vec<String>]) -> String {
+pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
@@ -82,7 +82,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// A size as a person reads it, in three or four digits: `1.5 GiB`.
-pub fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     let units = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match units.iter().find(|(_, unit)| count >= *unit) {
         Some((name, unit)) => {

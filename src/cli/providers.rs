@@ -16,7 +16,7 @@ use crate::provider::Provider;
 
 /// Shows what providers can do.
 #[derive(Debug, Args)]
-pub struct ProvidersArgs {
+pub(super) struct ProvidersArgs {
     #[command(subcommand)]
     command: Option<ProvidersCommand>,
     #[command(flatten)]
@@ -35,7 +35,7 @@ enum ProvidersCommand {
 }
 
 /// `providers [show NAME]`.
-pub fn run(args: &ProvidersArgs, config: &ConfigArgs) -> Result<Outcome> {
+pub(super) fn run(args: &ProvidersArgs, config: &ConfigArgs) -> Result<Outcome> {
     let config = config.load()?;
     let matrix = config.matrix();
     match &args.command {

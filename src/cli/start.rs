@@ -18,7 +18,7 @@ use crate::mount::Started;
 
 /// Mounts a volume.
 #[derive(Debug, Args)]
-pub struct StartArgs {
+pub(super) struct StartArgs {
     /// The volume's name in the config
     volume: String,
     /// The directory to mount it on
@@ -102,13 +102,13 @@ impl StartArgs {
 }
 
 /// `start VOLUME DIR`.
-pub fn run(args: &StartArgs, config: &ConfigArgs) -> Result<Outcome> {
+pub(super) fn run(args: &StartArgs, config: &ConfigArgs) -> Result<Outcome> {
     start(args.request(config), Talk::Brief)?;
     Ok(Outcome::Done)
 }
 
 /// `mount.cairnfs VOLUME DIR -o …`.
-pub fn mount_helper(arguments: &[OsString]) -> Result<()> {
+pub(super) fn mount_helper(arguments: &[OsString]) -> Result<()> {
     let call = fstab::mount_call(arguments)?;
     let mut request = StartRequest { volume: call.volume, dir: call.dir, ..Default::default() };
     call.options.into_iter().for_each(|option| request.add_option(option));

@@ -14,7 +14,7 @@ use crate::mount::MountStatus;
 
 /// Shows what is mounted.
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(super) struct StatusArgs {
     /// A volume or a mount point; without it, all
     #[arg(value_name = "VOLUME|DIR")]
     what: Option<String>,
@@ -23,7 +23,7 @@ pub struct StatusArgs {
 }
 
 /// `status [VOLUME|DIR]`.
-pub fn run(args: &StatusArgs) -> Result<Outcome> {
+pub(super) fn run(args: &StatusArgs) -> Result<Outcome> {
     let mounts = match &args.what {
         Some(what) => mount::find(what)?,
         None => mount::list()?,

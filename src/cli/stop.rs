@@ -21,7 +21,7 @@ const FORCED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Unmounts a volume.
 #[derive(Debug, Args)]
-pub struct StopArgs {
+pub(super) struct StopArgs {
     /// The volume, or its mount point
     #[arg(value_name = "VOLUME|DIR")]
     what: String,
@@ -34,7 +34,7 @@ pub struct StopArgs {
 }
 
 /// `stop VOLUME|DIR`.
-pub fn run(args: &StopArgs) -> Result<Outcome> {
+pub(super) fn run(args: &StopArgs) -> Result<Outcome> {
     let detach = if args.lazy { Detach::Lazily } else { Detach::IfIdle };
     mount::find_one(&args.what)
         .and_then(|mount| mount.stop(args.timeout, detach))
@@ -43,7 +43,7 @@ pub fn run(args: &StopArgs) -> Result<Outcome> {
 }
 
 /// `umount.cairnfs DIR`. A mount without a living daemon is unmounted all the same.
-pub fn umount_helper(arguments: &[OsString]) -> Result<()> {
+pub(super) fn umount_helper(arguments: &[OsString]) -> Result<()> {
     let call = fstab::umount_call(arguments)?;
     let (detach, timeout) = match (call.lazy, call.force) {
         (_, true) => (Detach::Forced, FORCED_TIMEOUT),

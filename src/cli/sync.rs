@@ -11,7 +11,7 @@ use crate::mount;
 
 /// Makes everything durable.
 #[derive(Debug, Args)]
-pub struct SyncArgs {
+pub(super) struct SyncArgs {
     /// The mount point, or the volume; without it, all mounts
     #[arg(value_name = "DIR")]
     what: Option<String>,
@@ -21,7 +21,7 @@ pub struct SyncArgs {
 }
 
 /// `sync [DIR]`.
-pub fn run(args: &SyncArgs) -> Result<Outcome> {
+pub(super) fn run(args: &SyncArgs) -> Result<Outcome> {
     let mounts = match &args.what {
         Some(what) => mount::find(what)?,
         None => mount::list()?,

@@ -22,7 +22,7 @@ use crate::volume::Volume;
 
 /// What is done with volumes.
 #[derive(Debug, Subcommand)]
-pub enum VolumeCommand {
+pub(super) enum VolumeCommand {
     /// Make a volume that the config describes
     Create {
         /// The volume's name in the config
@@ -67,7 +67,7 @@ pub enum VolumeCommand {
 }
 
 /// `volume …`.
-pub fn run(command: VolumeCommand, config: &ConfigArgs) -> Result<Outcome> {
+pub(super) fn run(command: VolumeCommand, config: &ConfigArgs) -> Result<Outcome> {
     match command {
         VolumeCommand::Create { name, sse, block_size, output } => {
             create(&config.load()?.volume(&name)?, sse, block_size, output)

@@ -40,7 +40,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// What a daemon can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "request")]
-pub enum Request {
+pub(super) enum Request {
     /// What `status` shows.
     Status,
     /// Make everything durable.
@@ -69,7 +69,7 @@ pub enum Request {
 /// What a daemon answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reply")]
-pub enum Reply {
+pub(super) enum Reply {
     /// It is done.
     Done,
     /// The answer to `Status`.
@@ -142,14 +142,14 @@ impl From<Result<Reply>> for Reply {
 }
 
 /// A socket that is being answered.
-pub struct Server {
+pub(super) struct Server {
     finish: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Server {
     /// Binds `path` for its owner alone and answers each request by `handler`.
-    pub fn start<F, A>(path: &Path, handler: F) -> Result<Self>
+    pub(super) fn start<F, A>(path: &Path, handler: F) -> Result<Self>
     where
         F: Fn(Request) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Reply> + Send + 'static,
@@ -167,7 +167,7 @@ impl Server {
     }
 
     /// Takes no new caller and waits, for a moment, until the present ones have their replies.
-    pub async fn finish(self) {
+    pub(super) async fn finish(self) {
         let _ = self.finish.send(());
         if tokio::time::timeout(LINE_TIMEOUT, self.task).await.is_err() {
             tracing::warn!("a caller of the control socket did not take its reply");
@@ -237,7 +237,7 @@ where
 }
 
 /// Asks the daemon at `socket`, which was told to keep `deadline`. A `Failed` reply is the error.
-pub fn call(socket: &Path, request: &Request, deadline: Duration) -> Result<Reply> {
+pub(super) fn call(socket: &Path, request: &Request, deadline: Duration) -> Result<Reply> {
     let line = exchange(socket, request, deadline + GRACE).map_err(|cause| match cause.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             Error::new(Kind::Unavailable, "the daemon does not answer in time")
@@ -272,7 +272,7 @@ fn exchange(socket: &Path, request: &Request, timeout: Duration) -> std::io::Res
 }
 
 /// Whole milliseconds, saturating.
-pub fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -30,7 +30,7 @@ pub const COMMAND: &str = "daemon";
 /// What a child reports, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Report {
+pub(super) enum Report {
     /// The file system answers.
     Ready,
     /// It will not.
@@ -39,7 +39,7 @@ pub enum Report {
 
 /// Runs `program daemon LABEL…` detached with `request`, and waits at most `patience` for its
 /// report. The labels only name the process in `ps`; `log` says where its log is.
-pub fn spawn<R: Serialize>(
+pub(super) fn spawn<R: Serialize>(
     mut program: Command,
     labels: &[&str],
     request: &R,
@@ -86,7 +86,7 @@ pub fn spawn<R: Serialize>(
 }
 
 /// Detaches this process from its caller's session and reads the request.
-pub fn adopt<R: DeserializeOwned>() -> Result<R> {
+pub(super) fn adopt<R: DeserializeOwned>() -> Result<R> {
     // Fails only for a process that leads a group already: then it is detached enough.
     let _ = rustix::process::setsid();
     let mut line = String::new();
@@ -101,7 +101,7 @@ pub fn adopt<R: DeserializeOwned>() -> Result<R> {
 }
 
 /// Tells whoever started this process; that nobody listens any more is no fault.
-pub fn report(report: &Report) {
+pub(super) fn report(report: &Report) {
     if let Ok(mut line) = serde_json::to_vec(report) {
         line.push(b'\n');
         let mut stdout = std::io::stdout().lock();

@@ -10,11 +10,11 @@ use crate::error::Error;
 use crate::error::Result;
 
 /// The type our mounts show: FUSE's, with our subtype.
-pub const FSTYPE: &str = "fuse.cairnfs";
+pub(super) const FSTYPE: &str = "fuse.cairnfs";
 
 /// A line of mountinfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MountLine {
+pub(super) struct MountLine {
     /// Where it is mounted.
     pub mountpoint: PathBuf,
     /// `fuse.cairnfs`, `ext4`, …
@@ -24,7 +24,7 @@ pub struct MountLine {
 }
 
 /// The mount that is visible at `dir`, if `dir` is a mount point.
-pub fn mounted_at(dir: &Path) -> Result<Option<MountLine>> {
+pub(super) fn mounted_at(dir: &Path) -> Result<Option<MountLine>> {
     let table = fs::read("/proc/self/mountinfo")
         .map_err(|cause| Error::from(cause).while_doing("cannot read the table of mounts"))?;
     // A later mount covers an earlier one.

@@ -37,7 +37,7 @@ pub enum Detach {
 
 /// The canonical path of a mount point, without asking the file system that is mounted there
 /// (it may be dead or away).
-pub fn resolve(dir: &Path) -> Result<PathBuf> {
+pub(super) fn resolve(dir: &Path) -> Result<PathBuf> {
     let absolute = std::path::absolute(dir).map_err(|cause| unusable(dir, cause.into()))?;
     if let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name())
         && let Ok(parent) = parent.canonicalize()
@@ -58,7 +58,7 @@ pub fn resolve(dir: &Path) -> Result<PathBuf> {
 }
 
 /// Detaches what a dead daemon left at `dir`; says whether there was something.
-pub fn clear_dead(dir: &Path) -> Result<bool> {
+pub(super) fn clear_dead(dir: &Path) -> Result<bool> {
     let ours = mountinfo::mounted_at(dir)?.is_some_and(|line| line.fstype == FSTYPE);
     let dead = ours && fs::metadata(dir).is_err_and(|cause| is_disconnected(&cause));
     if dead {
@@ -68,7 +68,7 @@ pub fn clear_dead(dir: &Path) -> Result<bool> {
 }
 
 /// Whether a file system of ours answers at `dir` within `timeout`.
-pub fn answers(dir: &Path, timeout: Duration) -> bool {
+pub(super) fn answers(dir: &Path, timeout: Duration) -> bool {
     let (tell, told) = mpsc::channel();
     let path = dir.to_path_buf();
     // A stat of a file system that hangs cannot be interrupted: it hangs in a thread of its own.
@@ -107,7 +107,7 @@ pub fn unmount(dir: &Path, detach: Detach) -> Result<()> {
 }
 
 /// The error for a mount that is in use, naming who uses it as far as that can be seen.
-pub fn busy(dir: &Path) -> Error {
+pub(super) fn busy(dir: &Path) -> Error {
     let error = Error::new(Kind::Busy, format!("`{}` is in use", dir.display()));
     let holders = holders(dir);
     if holders.is_empty() {

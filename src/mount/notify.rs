@@ -11,7 +11,7 @@ use crate::config::environment;
 
 /// What the service manager is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub(super) enum State {
     /// The file system answers. Names our pid, because the daemon is not the process it started.
     Ready,
     /// Everything is being stored.
@@ -19,7 +19,7 @@ pub enum State {
 }
 
 /// Tells `$NOTIFY_SOCKET`; what goes wrong is logged, never fatal.
-pub fn tell(state: State) {
+pub(super) fn tell(state: State) {
     let Some(address) = environment("NOTIFY_SOCKET") else { return };
     if let Err(cause) = send(address.as_ref(), state) {
         tracing::warn!("cannot tell the service manager: {cause}");

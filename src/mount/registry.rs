@@ -59,19 +59,19 @@ pub struct Entry {
 
 /// The run directory.
 #[derive(Debug, Clone)]
-pub struct Registry {
+pub(super) struct Registry {
     dir: PathBuf,
 }
 
 impl Registry {
     /// The registry in `dir`, which need not exist yet.
-    pub fn new(dir: PathBuf) -> Self {
+    pub(super) fn new(dir: PathBuf) -> Self {
         Self { dir }
     }
 
     /// The registry of the calling user: `$CAIRNFS_RUN`, else `/run/cairnfs` for root,
     /// else `$XDG_RUNTIME_DIR/cairnfs`, else a directory of the user's own below `/tmp`.
-    pub fn of_this_user() -> Self {
+    pub(super) fn of_this_user() -> Self {
         let uid = rustix::process::geteuid();
         let own = environment("XDG_RUNTIME_DIR");
         Self::new(match (environment("CAIRNFS_RUN"), uid.is_root(), own) {
@@ -84,7 +84,7 @@ impl Registry {
 
     /// Takes a mount point for this process until the claim is dropped: `Kind::Busy` when another
     /// process has it.
-    pub fn claim(&self, mountpoint: &Path) -> Result<Claim> {
+    pub(super) fn claim(&self, mountpoint: &Path) -> Result<Claim> {
         self.make_directory()?;
         let base = self.base(mountpoint);
         let lock_path = base.with_extension("lock");
@@ -102,7 +102,7 @@ impl Registry {
     }
 
     /// The mounts whose daemon lives, by mount point; what dead ones left is removed.
-    pub fn entries(&self) -> Result<Vec<Entry>> {
+    pub(super) fn entries(&self) -> Result<Vec<Entry>> {
         let listing = match fs::read_dir(&self.dir) {
             Err(none) if none.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(|cause| self.refused(cause))?,
@@ -119,17 +119,17 @@ impl Registry {
     }
 
     /// The control socket of the mount at `mountpoint`.
-    pub fn socket(&self, mountpoint: &Path) -> PathBuf {
+    pub(super) fn socket(&self, mountpoint: &Path) -> PathBuf {
         self.base(mountpoint).with_extension("sock")
     }
 
     /// Where the daemon of `mountpoint` logs when the machine has no journal.
-    pub fn log(&self, mountpoint: &Path) -> PathBuf {
+    pub(super) fn log(&self, mountpoint: &Path) -> PathBuf {
         self.base(mountpoint).with_extension("log")
     }
 
     /// Makes the run directory, readable by its owner only.
-    pub fn make_directory(&self) -> Result<()> {
+    pub(super) fn make_directory(&self) -> Result<()> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
         made.map_err(|cause| self.refused(cause))?;
         let owner = fs::metadata(&self.dir).map_err(|cause| self.refused(cause))?;
@@ -154,7 +154,7 @@ impl Registry {
 
 /// A mount point that is ours while this lives.
 #[derive(Debug)]
-pub struct Claim {
+pub(super) struct Claim {
     base: PathBuf,
     _lock: File,
     orphaned: bool,
@@ -162,17 +162,17 @@ pub struct Claim {
 
 impl Claim {
     /// Whether a daemon died here and left its mount behind.
-    pub fn orphaned(&self) -> bool {
+    pub(super) fn orphaned(&self) -> bool {
         self.orphaned
     }
 
     /// Where the control socket goes.
-    pub fn socket(&self) -> PathBuf {
+    pub(super) fn socket(&self) -> PathBuf {
         self.base.with_extension("sock")
     }
 
     /// Tells the machine of a mount that answers.
-    pub fn publish(&self, entry: &Entry) -> Result<()> {
+    pub(super) fn publish(&self, entry: &Entry) -> Result<()> {
         let text = serde_json::to_vec(entry)
             .map_err(|cause| Error::new(Kind::Internal, "an entry has no JSON").because(cause))?;
         let fresh = self.base.with_extension("new");

@@ -107,7 +107,7 @@ fn passed_on(flags: &[&str]) -> Vec<String> {
 }
 
 /// What a person should know although it stops nothing, as sentences.
-pub fn notices(config: &MountConfig, volume: &VolumeConfig) -> Vec<String> {
+pub(super) fn notices(config: &MountConfig, volume: &VolumeConfig) -> Vec<String> {
     let mut notices: Vec<_> = config.notices().into_iter().map(str::to_owned).collect();
     let asked = config.asked_mode(volume.sse.as_ref()).is_some_and(|mode| mode != SseMode::None);
     if asked && volume.provider.sse_request == SseRequest::Default {

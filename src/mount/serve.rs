@@ -48,7 +48,7 @@ const BLOCK_BYTES_DEFAULT: u32 = 4 * 1024 * 1024;
 
 /// Mounts the volume, calls `ready` when it answers, and returns when everything is stored and the
 /// mount is gone.
-pub async fn serve(
+pub(super) async fn serve(
     request: &StartRequest,
     registry: &Registry,
     ready: impl FnOnce(),

@@ -193,7 +193,7 @@ impl From<VolumeStatus> for Live {
 }
 
 /// `2026-11-23T08:15:00Z`.
-pub fn rfc3339(time: Timestamp) -> String {
+pub(super) fn rfc3339(time: Timestamp) -> String {
     let second = time.seconds.rem_euclid(86_400);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     format!("{}T{hour:02}:{minute:02}:{second:02}Z", Day::of(time))
