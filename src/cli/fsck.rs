@@ -33,7 +33,7 @@ pub(super) fn run(args: &FsckArgs, config: &ConfigArgs) -> Result<Outcome> {
         findings.iter().for_each(output::data);
         output::say(match findings.len() {
             0 => format!("volume `{}` is sound", args.name),
-            count => format!("volume `{}` has {count} faults", args.name),
+            count => format!("volume `{}` has faults: {count}", args.name),
         });
     }
     Ok(if findings.is_empty() { Outcome::Done } else { Outcome::Faults })

@@ -15,6 +15,7 @@ use super::control::Request;
 use super::control::milliseconds;
 use super::daemon;
 use super::daemon::Report;
+use super::mountinfo;
 use super::mountpoint;
 use super::mountpoint::Detach;
 use super::registry::Entry;
@@ -36,11 +37,15 @@ const READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the kernel may take to show what the daemon says is ready.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long `status` waits for a daemon.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a change of what the volume remembers may take.
+const SET_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a tool that reads the whole volume may take.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// How long a process may take to end once everything is stored.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is waited beyond the deadline that the daemon was asked to keep.
+const GRACE: Duration = Duration::from_secs(30);
 const END_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a start found.
@@ -109,6 +114,8 @@ fn serve_in_foreground(request: &StartRequest, notices: &[String]) -> Result<()>
 
 /// The daemon's side of [`start`]: this process was made by `daemon::spawn`.
 pub fn run_daemon() -> Result<()> {
+    // Run as /proc/self/exe, it would be `exe` in lists of processes.
+    let _ = rustix::thread::set_name(c"cairnfs");
     let request: StartRequest = daemon::adopt()?;
     let outcome = serve_detached(&request);
     if let Err(error) = &outcome {
@@ -199,13 +206,13 @@ impl Mount {
     /// Makes everything durable.
     pub fn sync(&self, timeout: Duration) -> Result<()> {
         let timeout_ms = milliseconds(timeout);
-        self.ask(&Request::Sync { timeout_ms }, timeout).map(drop)
+        self.ask(&Request::Sync { timeout_ms }, timeout + GRACE).map(drop)
     }
 
     /// Stores everything, unmounts, and waits for the process to end.
     pub fn stop(&self, timeout: Duration, detach: Detach) -> Result<()> {
         let request = Request::Stop { timeout_ms: milliseconds(timeout), detach };
-        self.ask(&request, timeout)?;
+        self.ask(&request, timeout + GRACE).map_err(|error| self.still_storing(error))?;
         let process = PathBuf::from(format!("/proc/{}", self.entry.pid));
         let mut waited = Duration::ZERO;
         while self.lives(&process)? {
@@ -238,11 +245,23 @@ impl Mount {
 
     /// Records another encryption mode.
     pub fn set_sse(&self, mode: &SseMode) -> Result<()> {
-        self.ask(&Request::SetSse { mode: mode.to_string() }, ANSWER_TIMEOUT).map(drop)
+        self.ask(&Request::SetSse { mode: mode.to_string() }, SET_TIMEOUT).map(drop)
     }
 
-    fn ask(&self, request: &Request, deadline: Duration) -> Result<Reply> {
-        control::call(&self.socket, request, deadline)
+    fn ask(&self, request: &Request, patience: Duration) -> Result<Reply> {
+        control::call(&self.socket, request, patience)
+    }
+
+    /// A stop that got no answer may have unmounted already: then what is left is to wait.
+    fn still_storing(&self, error: Error) -> Error {
+        let dir = &self.entry.mountpoint;
+        let detached = matches!(mountinfo::mounted_at(dir), Ok(None));
+        if error.kind() != Kind::Unavailable || !detached {
+            return error;
+        }
+        let pid = self.entry.pid;
+        Error::new(Kind::Unavailable, format!("unmounted, but process {pid} is still storing"))
+            .hint("let it end by itself; `cairnfs status` shows how far it is")
     }
 
     /// Whether the daemon is still there: as a process, and as the owner of its entry.

@@ -34,8 +34,6 @@ const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 const LINE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Callers answered at once; further ones wait in the socket's queue.
 const CALLERS_MAX: usize = 32;
-/// What a caller waits beyond the deadline it asked the daemon to keep.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// What a daemon can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,9 +234,9 @@ where
     tokio::time::timeout(LINE_TIMEOUT, stream.write_all(&bytes)).await?
 }
 
-/// Asks the daemon at `socket`, which was told to keep `deadline`. A `Failed` reply is the error.
-pub(super) fn call(socket: &Path, request: &Request, deadline: Duration) -> Result<Reply> {
-    let line = exchange(socket, request, deadline + GRACE).map_err(|cause| match cause.kind() {
+/// Asks the daemon at `socket` and waits `patience` for the reply. A `Failed` one is the error.
+pub(super) fn call(socket: &Path, request: &Request, patience: Duration) -> Result<Reply> {
+    let line = exchange(socket, request, patience).map_err(|cause| match cause.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             Error::new(Kind::Unavailable, "the daemon does not answer in time")
         }

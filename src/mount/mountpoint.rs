@@ -20,6 +20,9 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 
+/// How long a mount may take to say that its daemon is gone; a daemon that lives is not waited for.
+const DEAD_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Processes named in an error; more would hide the sentence.
 const HOLDERS_MAX: usize = 5;
 
@@ -60,24 +63,34 @@ pub(super) fn resolve(dir: &Path) -> Result<PathBuf> {
 /// Detaches what a dead daemon left at `dir`; says whether there was something.
 pub(super) fn clear_dead(dir: &Path) -> Result<bool> {
     let ours = mountinfo::mounted_at(dir)?.is_some_and(|line| line.fstype == FSTYPE);
-    let dead = ours && fs::metadata(dir).is_err_and(|cause| is_disconnected(&cause));
+    // Attributes may still be cached; statfs(2) always asks the daemon, or finds that it is gone.
+    let dead = ours
+        && ask(dir, DEAD_TIMEOUT, |dir| rustix::fs::statfs(dir))
+            .is_some_and(|asked| asked.is_err_and(|cause| cause == rustix::io::Errno::NOTCONN));
     if dead {
         unmount(dir, Detach::Lazily)?;
     }
     Ok(dead)
 }
 
-/// Whether a file system of ours answers at `dir` within `timeout`.
+/// Whether a file system of its own answers at `dir` within `timeout`.
 pub(super) fn answers(dir: &Path, timeout: Duration) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|named| named.dev()).ok();
+    let parent = dir.parent().and_then(device);
+    ask(dir, timeout, device).flatten().is_some_and(|own| Some(own) != parent)
+}
+
+/// Asks a file system that may hang, in a thread of its own, since the question cannot be
+/// interrupted.
+fn ask<T: Send + 'static>(
+    dir: &Path,
+    timeout: Duration,
+    question: impl FnOnce(&Path) -> T + Send + 'static,
+) -> Option<T> {
     let (tell, told) = mpsc::channel();
     let path = dir.to_path_buf();
-    // A stat of a file system that hangs cannot be interrupted: it hangs in a thread of its own.
-    std::thread::spawn(move || {
-        let device = |path: &Path| fs::metadata(path).map(|named| named.dev()).ok();
-        let parent = path.parent().and_then(device);
-        let _ = tell.send(device(&path).is_some_and(|own| Some(own) != parent));
-    });
-    told.recv_timeout(timeout).unwrap_or(false)
+    std::thread::spawn(move || tell.send(question(&path)));
+    told.recv_timeout(timeout).ok()
 }
 
 /// Unmounts `dir` when no daemon of ours does it: as root by umount(8) without its helper, which
@@ -139,11 +152,6 @@ fn holds(process: PathBuf, dir: &Path) -> bool {
     }
     let Ok(files) = fs::read_dir(process.join("fd")) else { return false };
     files.filter_map(|file| Some(file.ok()?.path())).any(below)
-}
-
-fn is_disconnected(cause: &std::io::Error) -> bool {
-    cause.kind() == ErrorKind::NotConnected
-        || cause.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error())
 }
 
 fn unusable(dir: &Path, cause: Error) -> Error {

@@ -91,9 +91,8 @@ impl Registry {
         for _ in 0..CLAIM_TRIES {
             let lock = File::create(&lock_path).map_err(|cause| self.refused(cause))?;
             if lock_now(&lock) && is_still(&lock, &lock_path) {
-                let orphaned = base.with_extension("json").exists();
                 remove(&[base.with_extension("json"), base.with_extension("sock")]);
-                return Ok(Claim { base, _lock: lock, orphaned });
+                return Ok(Claim { base, _lock: lock });
             }
             std::thread::sleep(CLAIM_PAUSE);
         }
@@ -157,15 +156,9 @@ impl Registry {
 pub(super) struct Claim {
     base: PathBuf,
     _lock: File,
-    orphaned: bool,
 }
 
 impl Claim {
-    /// Whether a daemon died here and left its mount behind.
-    pub(super) fn orphaned(&self) -> bool {
-        self.orphaned
-    }
-
     /// Where the control socket goes.
     pub(super) fn socket(&self) -> PathBuf {
         self.base.with_extension("sock")
@@ -191,13 +184,12 @@ impl Drop for Claim {
 
 fn read_live(path: &Path) -> Option<Entry> {
     let lock_path = path.with_extension("lock");
-    let dead = match File::open(&lock_path) {
-        Ok(lock) => lock_now(&lock) && is_still(&lock, &lock_path),
-        Err(_) => true,
-    };
-    if dead {
-        // The entry itself stays: it tells the next `start` that the mount there is an orphan.
-        remove(&[path.with_extension("sock")]);
+    // Created where it is missing: what a dead daemon left is removed under its lock.
+    let lock = File::create(&lock_path).ok()?;
+    if lock_now(&lock) {
+        if is_still(&lock, &lock_path) {
+            remove(&["json", "sock", "lock"].map(|ext| path.with_extension(ext)));
+        }
         return None;
     }
     serde_json::from_slice(&fs::read(path).ok()?).ok()
@@ -255,7 +247,6 @@ mod tests {
         let registry = Registry::new(dir.path().join("run"));
         assert!(registry.entries().unwrap().is_empty());
         let claim = registry.claim(Path::new("/mnt/a")).unwrap();
-        assert!(!claim.orphaned());
         claim.publish(&entry("/mnt/a")).unwrap();
         assert_eq!(registry.entries().unwrap(), [entry("/mnt/a")]);
         assert_eq!(registry.claim(Path::new("/mnt/a")).unwrap_err().kind(), Kind::Busy);
@@ -265,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_daemon_left_is_not_listed_and_is_taken_over() {
+    fn what_a_dead_daemon_left_is_not_listed_and_goes_away() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new(dir.path().to_path_buf());
         let base = registry.base(Path::new("/mnt/a"));
@@ -273,8 +264,8 @@ mod tests {
         let text = serde_json::to_vec(&entry("/mnt/a")).unwrap();
         fs::write(base.with_extension("json"), text).unwrap();
         assert!(registry.entries().unwrap().is_empty());
-        let claim = registry.claim(Path::new("/mnt/a")).unwrap();
-        assert!(claim.orphaned());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        registry.claim(Path::new("/mnt/a")).unwrap();
     }
 
     #[test]

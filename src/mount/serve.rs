@@ -54,7 +54,7 @@ pub(super) async fn serve(
     ready: impl FnOnce(),
 ) -> Result<()> {
     let claim = registry.claim(&request.dir)?;
-    if claim.orphaned() && mountpoint::clear_dead(&request.dir)? {
+    if mountpoint::clear_dead(&request.dir)? {
         tracing::info!("detached what a dead daemon left at `{}`", request.dir.display());
     }
     fuse::check_mount_point(&request.dir, occupied(request))?;
