@@ -1,0 +1,125 @@
+//! `providers`: the matrix, with the rows that the config adds or changes. Reaches no network.
+
+use clap::Args;
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::json;
+
+use super::args::ConfigArgs;
+use super::args::OutputArgs;
+use super::exit::Outcome;
+use super::output;
+use crate::error::Result;
+use crate::provider::Evidence;
+use crate::provider::Provider;
+
+/// Shows what providers can do.
+#[derive(Debug, Args)]
+pub(super) struct ProvidersArgs {
+    #[command(subcommand)]
+    command: Option<ProvidersCommand>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum ProvidersCommand {
+    /// Show one provider, with the evidence for each claim
+    Show {
+        /// The provider's name
+        name: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+/// `providers [show NAME]`.
+pub(super) fn run(args: &ProvidersArgs, config: &ConfigArgs) -> Result<Outcome> {
+    let config = config.load()?;
+    let matrix = config.matrix();
+    match &args.command {
+        Some(ProvidersCommand::Show { name, output }) => {
+            show(&*matrix.provider(name)?, output.json || args.output.json)?;
+        }
+        None if args.output.json => {
+            output::json(&matrix.providers().map(|row| row_json(row)).collect::<Vec<_>>())?;
+        }
+        None => {
+            let head = ["PROVIDER", "STORE", "ASKED BY", "AT REST", "CREATE IF ABSENT"];
+            let mut rows = vec![head.map(str::to_owned).to_vec()];
+            rows.extend(matrix.providers().map(|row| {
+                let claims = [word(&row.sse_request), word(&row.at_rest)];
+                let create = word(&row.conditional_create);
+                [row.name.clone(), row.title.clone()]
+                    .into_iter()
+                    .chain(claims)
+                    .chain([create])
+                    .collect()
+            }));
+            output::data(output::table(&rows));
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn show(row: &Provider, as_json: bool) -> Result<()> {
+    if as_json {
+        return output::json(&row_json(row));
+    }
+    let Value::Object(fields) = row_json(row) else { return Ok(()) };
+    let plain = fields.iter().filter(|(name, _)| *name != "evidence");
+    let rows: Vec<_> = plain.map(|(name, value)| vec![name.clone(), plainly(value)]).collect();
+    output::data(output::table(&rows));
+    let head = ["CLAIM", "CONFIDENCE", "DATE", "SOURCE"].map(str::to_owned).to_vec();
+    let mut claims = vec![head];
+    claims.extend(row.evidence.iter().map(|(claim, evidence)| {
+        let Evidence { confidence, date, source, .. } = evidence;
+        vec![word(claim), word(confidence), date.to_string(), source.clone()]
+    }));
+    output::data(format!("\n{}", output::table(&claims)));
+    Ok(())
+}
+
+fn row_json(row: &Provider) -> Value {
+    json!({
+        "name": row.name,
+        "title": row.title,
+        "service": row.service,
+        "endpoint": row.endpoint,
+        "region": row.region,
+        "deployment_dependent": row.deployment_dependent,
+        "sse_request": row.sse_request,
+        "at_rest": row.at_rest,
+        "at_rest_since": row.at_rest_since.map(|day| day.to_string()),
+        "proof": row.proof,
+        "omit_on_refusal": row.omit_on_refusal,
+        "kms": row.kms,
+        "dsse": row.dsse,
+        "customer_key": row.customer_key,
+        "conditional_create": row.conditional_create,
+        "conditional_update": row.conditional_update,
+        "delete_batch": row.delete_batch,
+        "single_put_max_bytes": row.single_put_max,
+        "costs": row.costs,
+        "evidence": row.evidence,
+    })
+}
+
+/// The word that a value has in `providers.toml`.
+fn word(value: &impl Serialize) -> String {
+    serde_json::to_value(value).map(|value| plainly(&value)).unwrap_or_default()
+}
+
+fn plainly(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        Value::Object(fields) => {
+            let parts = fields.iter().map(|(name, value)| format!("{name} {}", plainly(value)));
+            parts.collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(values) => values.iter().map(plainly).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
