@@ -8,6 +8,7 @@ mod support;
 mod doubles;
 mod main_job;
 mod wire;
+mod pace;
 mod real_input;
 mod kill;
 mod two_writers;
