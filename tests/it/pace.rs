@@ -34,9 +34,11 @@ fn ten_thousand_small_files_are_at_most_sixty_puts_and_survive_a_kill() {
         }
     });
     File::open(mounted.path("0/0")).unwrap().sync_all().unwrap();
-    let puts = double.puts().len();
+    let puts = double.puts();
     mounted.kill9();
-    assert!(puts <= 60, "{puts} PUTs");
+    assert!(puts.len() <= 60, "{} PUTs", puts.len());
+    let stored: u64 = puts.iter().map(|put| put.bytes_in).sum();
+    assert!(stored < 60_000_000, "{stored} bytes stored for 41 million of data");
     let mounted = volume.start(&[]);
     for n in 0..10_000_u64 {
         let path = mounted.path(&format!("{}/{n}", n % 10));
@@ -82,4 +84,28 @@ fn an_fsync_beside_a_stream_waits_for_little_of_it() {
     double.throttle(None);
     mounted.stop();
     volume.assert_sound();
+}
+
+#[test]
+fn a_small_fsync_is_one_round_trip_of_the_store() {
+    let double = S3Double::start();
+    let volume = TestVolume::amazon(&double);
+    volume.create(&["--sse"]);
+    let mounted = volume.start(&[]);
+    let mut options = OpenOptions::new();
+    let mut log = options.create(true).append(true).open(mounted.path("log")).unwrap();
+    log.sync_all().unwrap();
+    let round_trip = Duration::from_millis(100);
+    double.latency(round_trip);
+    let mut waits = Vec::new();
+    for _ in 0..20 {
+        log.write_all(&[7; 512]).unwrap();
+        let begun = Instant::now();
+        log.sync_all().unwrap();
+        waits.push(begun.elapsed());
+    }
+    waits.sort();
+    assert!(waits[10] < round_trip * 3 / 2, "median {:?} of {waits:?}", waits[10]);
+    double.latency(Duration::ZERO);
+    mounted.stop();
 }

@@ -4,5 +4,6 @@ pub mod tools;
 pub mod s3_client;
 pub mod s3_double;
 pub mod servers;
+pub mod records;
 pub mod volume;
 pub mod mounted;

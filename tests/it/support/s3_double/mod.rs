@@ -101,10 +101,6 @@ pub struct Seen {
     pub status: u16,
     /// Body bytes received.
     pub bytes_in: u64,
-    /// Body bytes sent.
-    pub bytes_out: u64,
-    /// When the request was complete.
-    pub at: Instant,
 }
 
 /// The switches, as the tests set them.
@@ -248,11 +244,6 @@ impl S3Double {
     /// The stored bytes of an object.
     pub fn object(&self, key: &str) -> Option<Vec<u8>> {
         self.state().store.bytes(key)
-    }
-
-    /// Replaces (or plants) an object behind everybody's back.
-    pub fn plant(&self, key: &str, bytes: &[u8]) {
-        self.state().store.plant(key, bytes);
     }
 
     /// Keys whose object is not encrypted.

@@ -82,15 +82,12 @@ async fn answer(
         };
         let lost = reply.is_none() || loses_answer(&mut state, asked.action);
         let status = if lost { 0 } else { reply.as_ref().map_or(0, |reply| reply.status) };
-        let bytes_out = reply.as_ref().map_or(0, |reply| reply.body.len() as u64);
         state.record.push(Seen {
             action: asked.action,
             key: asked.key.clone(),
             sse: asked.header("x-amz-server-side-encryption").map(str::to_owned),
             status,
             bytes_in: asked.body.len() as u64,
-            bytes_out,
-            at: Instant::now(),
         });
         (reply, lost)
     };

@@ -87,15 +87,6 @@ impl Store {
         plain.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Puts bytes under a key, keeping the rest of an object that is there.
-    pub fn plant(&mut self, key: &str, bytes: &[u8]) {
-        let (sse, headers) = match self.objects.get(key) {
-            Some(old) => (old.sse.clone(), old.headers.clone()),
-            None => (None, Vec::new()),
-        };
-        self.insert(key, Bytes::copy_from_slice(bytes), sse, headers);
-    }
-
     /// An object.
     pub fn get(&self, key: &str) -> Option<&Object> {
         self.objects.get(key)

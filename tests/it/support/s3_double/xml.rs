@@ -47,7 +47,8 @@ pub fn http_date(time: SystemTime) -> String {
     let (days, second) = split(time);
     let (year, month, day) = civil(days);
     let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
-    let (weekday, month) = (DAYS[days as usize % 7], MONTHS[month as usize - 1]);
+    let at = |number: u64| usize::try_from(number).expect("a small number");
+    let (weekday, month) = (DAYS[at(days % 7)], MONTHS[at(month - 1)]);
     format!("{weekday}, {day:02} {month} {year:04} {h:02}:{m:02}:{s:02} GMT")
 }
 
