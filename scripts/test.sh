@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Every check and every test, stage by stage, with the time each took. `test.sh lint` does only
+# the checks that run nothing. What the stages need is installed by scripts/deps.sh.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Two test threads: a mount, its daemon and its store share the machine.
+THREADS="${CAIRNFS_TEST_THREADS:-2}"
+TIMES=()
+FAILED=()
+
+stage() {
+    local name="$1" begin=$SECONDS
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" || FAILED+=("$name")
+    TIMES+=("$(printf '%5d s  %s' $((SECONDS - begin)) "$name")")
+}
+
+finish() {
+    printf '\n== time\n'
+    printf '%s\n' "${TIMES[@]}"
+    if [ ${#FAILED[@]} -gt 0 ]; then
+        printf 'FAILED: %s\n' "${FAILED[@]}"
+        exit 1
+    fi
+    exit 0
+}
+
+stage format cargo fmt --check
+stage lints cargo clippy --locked --all-targets --features testing -- -D warnings
+[ "${1:-}" != lint ] || finish
+
+stage build cargo test --locked --features testing --no-run
+# Nothing can pass that does not build.
+[ ${#FAILED[@]} -eq 0 ] || [[ " ${FAILED[*]} " != *" build "* ]] || finish
+stage tidy cargo test --locked --features testing --test tidy
+stage unit cargo test --locked --features testing --lib --bins
+stage documentation cargo test --locked --features testing --doc
+stage integration cargo test --locked --features testing --no-fail-fast --test '*' -- \
+    --test-threads="$THREADS"
+finish
