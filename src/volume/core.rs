@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -30,7 +31,7 @@ pub(super) type InlineChunks = HashMap<(ContentId, u64), (Ino, u64)>;
 
 /// The inside of an open volume.
 pub(super) struct Core {
-    pub(super) meta: Meta,
+    pub(super) meta: Arc<Meta>,
     pub(super) bucket: Bucket,
     /// Background work may begin on threads outside the runtime.
     pub(super) runtime: tokio::runtime::Handle,

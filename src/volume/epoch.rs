@@ -30,6 +30,8 @@ impl Core {
     /// the present grows too large, when writers lack room, and at least every `interval`.
     pub(super) async fn run_epochs(self: Arc<Self>, interval: Duration) {
         let mut broken = self.broken.subscribe();
+        let mut timer = tokio::time::interval(interval);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.kick.notified() => {}
@@ -38,7 +40,7 @@ impl Core {
                     self.relieve();
                     continue;
                 }
-                () = tokio::time::sleep(interval) => {}
+                _ = timer.tick() => {}
                 _ = broken.wait_for(Option::is_some) => return,
             }
             if self.run_epoch().await {

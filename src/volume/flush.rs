@@ -15,6 +15,7 @@ use crate::block::Compression;
 use crate::block::FrameRef;
 use crate::error::Result;
 use crate::meta::extent::Chunk;
+use crate::meta::extent::EXTENTS_MAX;
 use crate::meta::key;
 use crate::meta::key::CHUNK_BYTES;
 use crate::meta::kv::View;
@@ -256,8 +257,14 @@ impl Core {
                     continue;
                 }
                 let chunk = self.chunk(View::Frozen, run.content, index).await?;
-                if chunk.0.len() > crate::meta::extent::EXTENTS_MAX {
-                    self.move_chunk(run.ino, run.content, index, chunk, &mut moved).await?;
+                if chunk.0.len() <= EXTENTS_MAX {
+                    continue;
+                }
+                // A chunk that cannot be read stays as it is; its readers will be told.
+                let whole = self.move_chunk(run.ino, run.content, index, chunk).await;
+                match whole {
+                    Ok(runs) => moved.extend(runs),
+                    Err(error) => tracing::warn!(%error, ino = %run.ino, "a chunk stays crumbled"),
                 }
             }
         }
@@ -271,7 +278,7 @@ impl Core {
         for ((content, index), (ino, _)) in chunks {
             let mut chunk = self.chunk(View::Frozen, content, index).await?;
             chunk.0.retain(|extent| extent.block().is_none());
-            self.move_chunk(ino, content, index, chunk, &mut moved).await?;
+            moved.extend(self.move_chunk(ino, content, index, chunk).await?);
         }
         Ok(moved)
     }
@@ -283,8 +290,8 @@ impl Core {
         content: ContentId,
         index: u64,
         mut chunk: Chunk,
-        moved: &mut Vec<(Source, Run)>,
-    ) -> Result<()> {
+    ) -> Result<Vec<(Source, Run)>> {
+        let mut moved = Vec::new();
         let base = index * CHUNK_BYTES;
         // Joined extents take the newest one's sequence, which must not lift bytes over a cut.
         let value = self.meta.store().get_in(View::Frozen, &key::inode(ino)).await?;
@@ -309,7 +316,7 @@ impl Core {
             }
         }
         moved.extend(open.map(|run| (Source::Moved(run.seq), run)));
-        Ok(())
+        Ok(moved)
     }
 }
 

@@ -139,7 +139,7 @@ pub(crate) struct Identity {
 
 impl Volume {
     /// The metadata.
-    pub fn meta(&self) -> &Meta {
+    pub fn meta(&self) -> &Arc<Meta> {
         &self.core.meta
     }
 

@@ -52,11 +52,12 @@ impl Core {
                 let chunk = chunks.get_mut(&(part.content, index)).expect("all were fetched");
                 let whole = extent(part, stored.map(|stored| stored.id));
                 let range = part.offset..part.end();
-                for range in match part.source {
+                let left = match part.source {
                     Source::Dirty(claim) => dirty.claimed(claim, part.content, &range),
                     Source::Moved(limit) => older(chunk, index, &range, limit),
-                } {
-                    let within = key_range(index, &range);
+                };
+                for left in joined(left) {
+                    let within = key_range(index, &left);
                     grown += chunk.insert(whole.part(within), &mut changes);
                 }
                 if let Source::Dirty(claim) = part.source {
@@ -196,6 +197,18 @@ fn older(
         })
         .filter(|range| !range.is_empty())
         .collect()
+}
+
+/// The same bytes as fewer ranges: neighbours become one extent.
+fn joined(ranges: Vec<FileRange>) -> Vec<FileRange> {
+    let mut joined: Vec<FileRange> = Vec::with_capacity(1);
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 fn key_range(index: u64, range: &FileRange) -> std::ops::Range<u32> {

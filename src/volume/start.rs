@@ -121,7 +121,7 @@ fn core(parts: &Parts, superblock: &Superblock) -> Core {
     let session = parts.session.unwrap_or(SessionId(0));
     let frames = usize::try_from(memory / 4).unwrap_or(usize::MAX);
     Core {
-        meta: Meta::new(store, ids, names, ambient.clone()),
+        meta: Arc::new(Meta::new(store, ids, names, ambient.clone())),
         first_epoch: superblock.epoch.0,
         block_bytes: parts.block_bytes,
         memory_bytes: memory,
