@@ -43,7 +43,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (n(), n(), n()).prop_map(|(node, dir, name)| Step::Link(node, dir, name)),
         2 => (n(), n()).prop_map(|(dir, name)| Step::Unlink(dir, name)),
         2 => (n(), n()).prop_map(|(dir, name)| Step::Rmdir(dir, name)),
-        6 => (n(), n(), n(), n(), n()).prop_map(|(from, a, to, b, m)| Step::Rename(from, a, to, b, m)),
+        6 => (n(), n(), n(), n(), n())
+            .prop_map(|(from, a, to, b, mode)| Step::Rename(from, a, to, b, mode)),
         1 => n().prop_map(Step::Open),
         1 => Just(Step::Close),
         1 => Just(Step::Commit),

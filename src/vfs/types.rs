@@ -1,6 +1,9 @@
 //! What crosses the door between the file system and a protocol: plain values, no protocol's
 //! constants.
 
+pub use crate::meta::RenameMode;
+pub use crate::meta::SetXattr;
+
 use bytes::Bytes;
 
 use crate::ambient::Timestamp;
@@ -140,17 +143,6 @@ pub struct WriteFlags {
     pub kill_suid: bool,
 }
 
-/// rename(2)'s flags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RenameMode {
-    /// Replaces a target that exists.
-    Replace,
-    /// RENAME_NOREPLACE: an existing target is an error.
-    NoReplace,
-    /// RENAME_EXCHANGE: both must exist and swap places.
-    Exchange,
-}
-
 /// fallocate(2)'s modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allocate {
@@ -173,17 +165,6 @@ pub enum Seek {
     Data,
     /// SEEK_HOLE.
     Hole,
-}
-
-/// setxattr(2)'s flags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SetXattr {
-    /// Creates or replaces.
-    Any,
-    /// XATTR_CREATE.
-    Create,
-    /// XATTR_REPLACE.
-    Replace,
 }
 
 /// An entry of a directory.
