@@ -14,4 +14,5 @@ mod kill;
 mod two_writers;
 mod posix;
 mod direct_io;
+mod big_directory;
 mod bad_input;

@@ -1,6 +1,7 @@
 //! Two suites of others on a mount: pjdfstest asks what POSIX says, fsx does 100,000 random
 //! operations on one file and checks every byte. Their settings lie in `tests/posix/`.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,6 +13,19 @@ use crate::support::volume::TestVolume;
 
 const LIMIT: Duration = Duration::from_secs(1200);
 const OPERATIONS: &str = "100000";
+
+/// What pjdfstest finds as `mount`: its `mount -o remount,ro` must reach the kernel, not the
+/// helper of FUSE, which would start a second daemon; and the kernel calls the mount busy while it
+/// caches an inode whose last link is gone.
+const MOUNT_SHIM: &str = r#"#!/bin/sh
+PATH=${PATH#*:}
+for try in 1 2 3 4 5 6 7 8 9; do
+    mount -i "$@" 2>/dev/null && exit
+    echo 2 >/proc/sys/vm/drop_caches
+    sleep 0.1
+done
+exec mount -i "$@"
+"#;
 
 fn settings(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/posix").join(name)
@@ -27,6 +41,12 @@ fn pjdfstest_passes() {
     let mut command = Command::new(tools::installed("pjdfstest"));
     command.arg("-c").arg(settings("pjdfstest.toml")).arg("-p").arg(mounted.dir());
     command.arg("-s").arg(volume.scratch("other file system"));
+    let shims = volume.scratch("shims");
+    let mount = shims.join("mount");
+    std::fs::write(&mount, MOUNT_SHIM).unwrap();
+    std::fs::set_permissions(&mount, PermissionsExt::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{path}", shims.display()));
     let ended = tools::run(&mut command, LIMIT);
     assert!(ended.code == Some(0), "{}", failures(&ended));
     mounted.stop();
@@ -54,7 +74,7 @@ fn at_most_one_case_in_a_hundred_is_excluded_and_none_of_the_dangerous() {
     let text = std::fs::read_to_string(settings("pjdfstest.toml")).unwrap();
     let list = text.split_once("expected_failures = [").unwrap().1.split_once(']').unwrap().0;
     let cases: Vec<_> = list.lines().filter(|line| line.trim_start().starts_with('"')).collect();
-    assert!(cases.len() <= 4, "of some 440 cases, {} are excluded", cases.len());
+    assert!(cases.len() <= 4, "of some 400 cases, {} are excluded", cases.len());
     for case in cases {
         assert!(case.contains('#'), "no reason stands behind {case}");
         for area in ["rename", "unlink", "truncate"] {
