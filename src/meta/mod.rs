@@ -98,6 +98,11 @@ impl Ids {
         ContentId(self.content.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The content id that will be given out next.
+    pub fn next_content(&self) -> ContentId {
+        ContentId(self.content.load(Ordering::Relaxed))
+    }
+
     /// The next write sequence.
     pub fn seq(&self) -> WriteSeq {
         WriteSeq(self.seq.fetch_add(1, Ordering::Relaxed))

@@ -53,7 +53,7 @@ impl Vfs {
     /// What stat(2) tells of an inode.
     pub(super) async fn attr(&self, ino: Ino, inode: &Inode) -> Result<Attr> {
         let allocated = match inode.mode & mode::TYPE {
-            mode::REGULAR if inode.flags & flag::SPARSE != 0 => self.allocated(ino, inode).await?,
+            mode::REGULAR if inode.flags & flag::SPARSE != 0 => self.allocated(inode).await?,
             mode::REGULAR => inode.size,
             _ => 0,
         };

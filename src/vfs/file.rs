@@ -30,7 +30,7 @@ impl Vfs {
     /// open. The handle is counted before the inode is looked up, so that an unlink that happens
     /// meanwhile either sees it or is seen.
     pub async fn open(&self, ino: Ino, flags: OpenFlags) -> Result<Opened> {
-        let handle = self.files.handles.open(ino, flags, self.readahead_bytes_max);
+        let handle = self.handles.open(ino, flags, self.volume.readahead_bytes());
         match self.open_inode(ino, flags).await {
             Ok(()) => Ok(Opened { handle, keep_cache: true }),
             Err(error) => {
@@ -41,7 +41,7 @@ impl Vfs {
     }
 
     async fn open_inode(&self, ino: Ino, flags: OpenFlags) -> Result<()> {
-        let inode = self.meta().inode(ino).await?;
+        let inode = self.meta.inode(ino).await?;
         if inode.is(mode::DIRECTORY) {
             return Err(Error::new(Kind::IsDirectory, "a directory is not opened as a file"));
         }
@@ -67,19 +67,19 @@ impl Vfs {
 
     /// read: fewer bytes than asked only at the end of the file.
     pub async fn read(&self, ino: Ino, handle: u64, offset: u64, size: u32) -> Result<Bytes> {
-        let inode = self.meta().inode(ino).await?;
+        let inode = self.meta.inode(ino).await?;
         let end = offset.saturating_add(size.into()).min(inode.size);
         if offset >= end {
             return Ok(Bytes::new());
         }
         let range = offset..end;
-        if let Some(handle) = self.files.handles.find(handle) {
+        if let Some(handle) = self.handles.find(handle) {
             let ahead = handle.readahead.lock().read(&range, inode.size);
             if let Some(ahead) = ahead {
-                self.contents().prefetch(inode.content, inode.cuts.clone(), ahead);
+                self.contents.prefetch(inode.content, inode.cuts.clone(), ahead);
             }
         }
-        let read = self.contents().read(inode.content, &inode.cuts, range).await;
+        let read = self.contents.read(inode.content, &inode.cuts, range).await;
         read.map_err(|error| error.with("inode", ino))
     }
 
@@ -98,7 +98,7 @@ impl Vfs {
         if length == 0 {
             return Ok(());
         }
-        let contents = self.contents();
+        let contents = &self.contents;
         contents.reserve(length).await;
         let written = self.write_reserved(ino, offset, &data, flags).await;
         match written {
@@ -108,7 +108,7 @@ impl Vfs {
                 return Err(error);
             }
         }
-        let sync = flags.sync || self.files.handles.find(handle).is_some_and(|handle| handle.sync);
+        let sync = flags.sync || self.handles.find(handle).is_some_and(|handle| handle.sync);
         if sync { contents.sync().await } else { Ok(()) }
     }
 
@@ -119,8 +119,8 @@ impl Vfs {
         data: &Bytes,
         flags: WriteFlags,
     ) -> Result<ContentId> {
-        let seq = self.meta().ids.seq();
-        transact!(self.meta().store(), |txn| self.put_bytes(txn, ino, (offset, data), flags, seq).await)
+        let seq = self.meta.ids.seq();
+        transact!(self.meta.store(), |txn| self.put_bytes(txn, ino, (offset, data), flags, seq).await)
     }
 
     async fn put_bytes(
@@ -137,13 +137,13 @@ impl Vfs {
             inode.flags |= flag::SPARSE;
         }
         inode.size = inode.size.max(offset + data.len() as u64);
-        inode.mtime = self.meta().ambient.now();
+        inode.mtime = self.meta.ambient.now();
         inode.ctime = inode.mtime;
         if flags.kill_suid {
-            inode.mode = access::without_suid(inode.mode);
+            access::kill_set_id(&mut inode);
         }
         txn.put(key::inode(ino), inode.encode());
-        let (contents, data) = (self.contents().clone(), data.clone());
+        let (contents, data) = (self.contents.clone(), data.clone());
         txn.then(move || contents.put(Written { ino, content, offset, data, seq }));
         Ok(content)
     }
@@ -155,20 +155,20 @@ impl Vfs {
 
     /// Everything durable: fsyncdir, `cairnfs sync`, unmount.
     pub async fn sync(&self) -> Result<()> {
-        self.contents().sync().await
+        self.contents.sync().await
     }
 
     /// release: the last close of an open file or directory.
     pub async fn release(&self, _ino: Ino, handle: u64) {
-        let Some(ino) = self.files.handles.close(handle) else { return };
+        let Some(ino) = self.handles.close(handle) else { return };
         if let Err(error) = self.reap(ino).await {
             tracing::warn!(%error, %ino, "an unlinked file stays until the next mount");
         }
     }
 
     async fn reap(&self, ino: Ino) -> Result<()> {
-        match self.meta().inode(ino).await {
-            Ok(inode) if inode.nlink == 0 => self.meta().reap(ino, &self.open_files()).await,
+        match self.meta.inode(ino).await {
+            Ok(inode) if inode.nlink == 0 => self.meta.reap(ino, &self.open_files).await,
             Ok(_) => Ok(()),
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
             Err(error) => Err(error),

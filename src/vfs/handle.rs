@@ -65,6 +65,11 @@ impl Handles {
         Some(ino)
     }
 
+    /// Every inode that is open.
+    pub fn inodes(&self) -> Vec<Ino> {
+        self.0.lock().counts.keys().copied().collect()
+    }
+
     /// Whether a handle of `ino` is open.
     pub fn is_open(&self, ino: Ino) -> bool {
         self.0.lock().counts.contains_key(&ino)

@@ -1,4 +1,4 @@
-//! POSIX meaning: every operation's signature, in our own types. (skeleton)
+//! POSIX meaning: every operation in our own types, spread over the files below by noun.
 //!
 //! Every method is cheap to poll once: what memory can answer is ready at the first poll, and only
 //! what needs the store is pending. Futures are `Send` and own their arguments through
@@ -6,11 +6,14 @@
 
 mod types;
 mod access;
-mod attr;
-mod handles;
 mod namespace;
+mod attr;
 mod readdir;
 mod xattr;
+mod handle;
+mod file;
+mod resize;
+mod readahead;
 #[cfg(test)]
 mod tests;
 
@@ -18,52 +21,76 @@ pub use types::*;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use self::handles::Handles;
+use self::handle::Handles;
 use crate::error::Result;
 use crate::meta::Meta;
 use crate::meta::OpenFiles;
 use crate::meta::value::Inode;
-use crate::types::FileName;
+use crate::types::ContentId;
 use crate::types::Ino;
+use crate::volume::Contents;
 use crate::volume::Volume;
 
 /// A mounted volume's file system.
 pub struct Vfs {
-    _volume: Arc<Volume>,
-    pub(crate) meta: Arc<Meta>,
+    volume: Arc<Volume>,
+    meta: Arc<Meta>,
+    contents: Contents,
     handles: Arc<Handles>,
     open_files: Arc<dyn OpenFiles>,
 }
 
 impl Vfs {
     /// The file system of an open volume.
-    pub fn new(_volume: Arc<Volume>) -> Arc<Self> { todo!() }
+    pub fn new(volume: Arc<Volume>) -> Arc<Self> {
+        let (meta, contents) = (volume.meta().clone(), volume.contents().clone());
+        let handles = Arc::new(Handles::default());
+        let open_files =
+            Arc::new(InUse { handles: handles.clone(), contents: contents.clone() });
+        Arc::new(Self { volume, meta, contents, handles, open_files })
+    }
+
     /// Whether writes are refused (mount option; the kernel refuses them too).
-    pub fn read_only(&self) -> bool { todo!() }
-    /// open.
-    pub async fn open(&self, _ino: Ino, _flags: OpenFlags) -> Result<Opened> { todo!() }
-    /// create and open (mknod of a regular file and open in one).
-    pub async fn create(&self, _caller: Caller, _parent: Ino, _name: FileName, _new: NewInode, _flags: OpenFlags) -> Result<(Attr, Opened)> { todo!() }
-    /// read: fewer bytes than asked only at the end of the file.
-    pub async fn read(&self, _ino: Ino, _handle: u64, _offset: u64, _size: u32) -> Result<Bytes> { todo!() }
-    /// write: all of it or an error.
-    pub async fn write(&self, _ino: Ino, _handle: u64, _offset: u64, _data: Bytes, _flags: WriteFlags) -> Result<()> { todo!() }
-    /// fsync and fdatasync.
-    pub async fn fsync(&self, _ino: Ino) -> Result<()> { todo!() }
-    /// release: the last close of an open file.
-    pub async fn release(&self, _ino: Ino, _handle: u64) { todo!() }
-    /// Everything durable: fsyncdir, `cairnfs sync`, unmount.
-    pub async fn sync(&self) -> Result<()> { todo!() }
-    /// fallocate.
-    pub async fn fallocate(&self, _ino: Ino, _offset: u64, _length: u64, _mode: Allocate) -> Result<()> { todo!() }
-    /// lseek: `Kind::NoData`-like ENXIO is `Kind::Range` here.
-    pub async fn lseek(&self, _ino: Ino, _offset: u64, _seek: Seek) -> Result<u64> { todo!() }
-    /// The inodes whose pages the kernel may hold, to invalidate when the volume is fenced.
-    pub fn cached_inodes(&self) -> Vec<Ino> { todo!() }
+    pub fn read_only(&self) -> bool {
+        self.volume.is_read_only()
+    }
+
+    /// Removes what a dead session left unlinked and open. Call it before the first request.
+    pub async fn reap_orphans(&self) -> Result<()> {
+        for ino in self.meta.orphans().await? {
+            self.meta.reap(ino, &self.open_files).await?;
+        }
+        Ok(())
+    }
+
+    /// The open inodes, whose pages and attributes the kernel holds; to invalidate when the volume
+    /// is fenced. What is not open can only be reached through the mount, which is then gone.
+    pub fn cached_inodes(&self) -> Vec<Ino> {
+        self.handles.inodes()
+    }
+
     /// Bytes that a sparse file has allocated.
-    async fn allocated(&self, _ino: Ino, _inode: &Inode) -> Result<u64> { todo!() }
-    /// truncate, the data included.
-    async fn resize(&self, _caller: Caller, _ino: Ino, _size: u64) -> Result<()> { todo!() }
+    async fn allocated(&self, inode: &Inode) -> Result<u64> {
+        self.contents.allocated(inode.content, &inode.cuts).await
+    }
+}
+
+/// What `meta` may know of files in use.
+struct InUse {
+    handles: Arc<Handles>,
+    contents: Contents,
+}
+
+impl OpenFiles for InUse {
+    fn is_open(&self, ino: Ino) -> bool {
+        self.handles.is_open(ino)
+    }
+
+    fn may_have_extents(&self, content: ContentId) -> bool {
+        self.contents.may_have_extents(content)
+    }
+
+    fn forget(&self, content: ContentId) {
+        self.contents.forget(content);
+    }
 }

@@ -6,6 +6,7 @@ use super::Vfs;
 use super::attr::file_kind;
 use super::types::DirEntry;
 use super::types::FileKind;
+use super::types::OpenFlags;
 use super::types::Opened;
 use crate::error::Kind;
 use crate::error::Result;
@@ -23,7 +24,7 @@ impl Vfs {
     /// opendir.
     pub async fn opendir(&self, ino: Ino) -> Result<Opened> {
         // Counted before the look, so that a removal in between leaves an orphan to read.
-        let handle = self.handles.open(ino);
+        let handle = self.handles.open(ino, OpenFlags::default(), 0);
         match self.directory(ino).await {
             // Nobody else changes the directory, so the kernel's copy of a listing stays true.
             Ok(_) => Ok(Opened { handle, keep_cache: true }),
@@ -76,23 +77,8 @@ impl Vfs {
     }
 
     /// releasedir.
-    pub async fn releasedir(&self, ino: Ino, _handle: u64) {
-        self.handles.close(ino);
-        self.reap(ino).await;
-    }
-
-    /// Removes an inode that has neither a name nor a handle any more. What fails is left to the
-    /// next mount.
-    pub(super) async fn reap(&self, ino: Ino) {
-        let left = match self.meta.inode(ino).await {
-            Ok(inode) if inode.nlink == 0 => self.meta.reap(ino, &self.open_files).await,
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == Kind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = left {
-            tracing::warn!("cannot remove inode {ino} after its last close: {error}");
-        }
+    pub async fn releasedir(&self, ino: Ino, handle: u64) {
+        self.release(ino, handle).await;
     }
 
     /// The entry with its attributes; `None` if its name is gone by now.

@@ -16,6 +16,7 @@ use crate::meta::transact;
 use crate::meta::value::Cut;
 use crate::meta::value::Inode;
 use crate::meta::value::flag;
+use crate::types::ContentId;
 use crate::types::FILE_SIZE_MAX;
 use crate::types::FileRange;
 use crate::types::Ino;
@@ -36,10 +37,10 @@ impl Vfs {
         if size > FILE_SIZE_MAX {
             return Err(Error::new(Kind::TooBig, "a file ends at 2^63 - 1 bytes"));
         }
-        let new_content = (size == 0).then(|| self.meta().ids.content());
+        let new_content = (size == 0).then(|| self.meta.ids.content());
         self.reshape(ino, move |txn, contents, inode, seq| {
             if caller.uid != 0 {
-                inode.mode = access::without_suid(inode.mode);
+                access::kill_set_id(inode);
             }
             match new_content {
                 Some(content) => replace_content(txn, contents, inode, content),
@@ -91,12 +92,12 @@ impl Vfs {
         change: impl Fn(&mut Txn, &Contents, &mut Inode, WriteSeq) + Send + Sync,
     ) -> Result<()> {
         loop {
-            let seq = self.meta().ids.seq();
+            let seq = self.meta.ids.seq();
             let step: Result<Step> =
-                transact!(self.meta().store(), |txn| self.try_reshape(txn, ino, &change, seq).await);
+                transact!(self.meta.store(), |txn| self.try_reshape(txn, ino, &change, seq).await);
             match step? {
                 Step::Done => return Ok(()),
-                Step::Crowded => self.contents().settle_cuts().await?,
+                Step::Crowded => self.contents.settle_cuts().await?,
             }
         }
     }
@@ -112,8 +113,8 @@ impl Vfs {
         if inode.cuts.len() >= CUTS_MAX {
             return Ok(Step::Crowded);
         }
-        change(txn, self.contents(), &mut inode, seq);
-        inode.mtime = self.meta().ambient.now();
+        change(txn, &self.contents, &mut inode, seq);
+        inode.mtime = self.meta.ambient.now();
         inode.ctime = inode.mtime;
         txn.put(key::inode(ino), inode.encode());
         Ok(Step::Done)
@@ -121,7 +122,7 @@ impl Vfs {
 
     /// lseek to data or to a hole. `Kind::Range` (ENXIO) at or past the end, or without data.
     pub async fn lseek(&self, ino: Ino, offset: u64, seek: Seek) -> Result<u64> {
-        let inode = self.meta().inode(ino).await?;
+        let inode = self.meta.inode(ino).await?;
         let beyond = || Error::new(Kind::Range, "nothing is there at or after the offset");
         if offset >= inode.size {
             return Err(beyond());
@@ -132,7 +133,7 @@ impl Vfs {
         let (content, cuts, size) = (inode.content, &inode.cuts, inode.size);
         let mut at = offset;
         loop {
-            let data = self.contents().next_data(content, cuts, at, size).await?;
+            let data = self.contents.next_data(content, cuts, at, size).await?;
             match (seek, data) {
                 (Seek::Data, Some(data)) => return Ok(data.start.max(offset)),
                 (Seek::Data, None) => return Err(beyond()),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use futures::FutureExt;
 use futures::TryStreamExt;
 
 use super::core::Core;
@@ -46,16 +47,19 @@ impl Core {
     pub(super) async fn sweep(&self, session: Option<SessionId>) -> Result<(u64, u64)> {
         let Some(own) = session else { return Ok((0, 0)) };
         let issued = |id: BlockId| id.session() == own;
-        let known = async |id: BlockId| {
-            if self.reclaims.lock().iter().any(|(_, block)| *block == id) {
-                return Ok(true);
-            }
-            Ok(self.meta.store().get(&key::block(id)).await?.is_some())
-        };
+        let known = |id: BlockId| self.is_known(id).boxed();
         let swept = super::sweep::sweep(&self.bucket, own, issued, known).await?;
         for foreign in &swept.foreign {
             tracing::warn!(object = %foreign, "an object among the blocks is not this volume's");
         }
         Ok((swept.blocks, swept.bytes))
+    }
+
+    /// Whether metadata names a block, or is about to delete it.
+    async fn is_known(&self, id: BlockId) -> Result<bool> {
+        if self.reclaims.lock().iter().any(|(_, block)| *block == id) {
+            return Ok(true);
+        }
+        Ok(self.meta.store().get(&key::block(id)).await?.is_some())
     }
 }

@@ -84,9 +84,17 @@ impl Contents {
 
     /// Forgets a content that no inode has any more. Call it under the gate.
     pub fn forget(&self, content: ContentId) {
+        let garbage = self.may_have_extents(content);
         let freed = self.0.dirty.lock().remove(content, 0..u64::MAX);
         self.0.budget.release(freed);
-        self.0.garbage.lock().insert(content);
+        if garbage {
+            self.0.garbage.lock().insert(content);
+        }
+    }
+
+    /// Whether an extent of the content may be stored, or on its way.
+    pub fn may_have_extents(&self, content: ContentId) -> bool {
+        !self.0.dirty.lock().is_untouched(content)
     }
 
     /// Waits until extents show the cuts of inodes.

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
+use std::collections::HashSet;
 
 use bytes::Bytes;
 
@@ -75,7 +76,7 @@ impl Run {
 }
 
 /// All dirty bytes of a volume.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Dirty {
     live: Layer,
     frozen: Layer,
@@ -84,11 +85,36 @@ pub struct Dirty {
     unclaimed_bytes: u64,
     next_claim: u64,
     outstanding: BTreeSet<Claim>,
+    /// No content from this one on existed when the last epoch was frozen.
+    young: ContentId,
+    /// Young contents that an upload has taken bytes of.
+    taken: HashSet<ContentId>,
     /// Claims on frozen bytes: those made before the freeze, and the epoch's own.
     frozen_claims: BTreeSet<Claim>,
 }
 
 impl Dirty {
+    /// Nothing is dirty yet; `young` is the first content that will be given out.
+    pub fn new(young: ContentId) -> Self {
+        Self {
+            live: Layer::new(),
+            frozen: Layer::new(),
+            live_bytes: 0,
+            frozen_bytes: 0,
+            unclaimed_bytes: 0,
+            next_claim: 0,
+            outstanding: BTreeSet::new(),
+            young,
+            taken: HashSet::new(),
+            frozen_claims: BTreeSet::new(),
+        }
+    }
+
+    /// Whether nothing of a content was ever frozen or taken, so that no extent of it can exist.
+    pub fn is_untouched(&self, content: ContentId) -> bool {
+        content >= self.young && !self.taken.contains(&content)
+    }
+
     /// Bytes in both layers.
     pub fn bytes(&self) -> u64 {
         self.live_bytes + self.frozen_bytes
@@ -215,8 +241,11 @@ impl Dirty {
         }
     }
 
-    /// Closes the live layer; the frozen one must be empty.
-    pub fn freeze(&mut self) {
+    /// Closes the live layer; the frozen one must be empty. `young` is the first content that will
+    /// be given out from now on.
+    pub fn freeze(&mut self, young: ContentId) {
+        self.young = young;
+        self.taken.clear();
         assert!(self.frozen.is_empty(), "at most one frozen epoch is in flight");
         self.frozen = std::mem::take(&mut self.live);
         self.frozen_bytes = std::mem::take(&mut self.live_bytes);
@@ -258,6 +287,7 @@ impl Dirty {
             run.pieces.push(segment.data.clone());
         }
         self.unclaimed_bytes -= window.end - window.start;
+        self.taken.insert(content);
         Some((claim, run))
     }
 
@@ -292,7 +322,10 @@ impl Dirty {
         runs.sort_by_key(|run| (run.ino, run.content, run.offset));
         self.new_claim();
         match view {
-            View::Live => self.unclaimed_bytes = 0,
+            View::Live => {
+                self.unclaimed_bytes = 0;
+                self.taken.extend(runs.iter().map(|run| run.content));
+            }
             View::Frozen => {
                 self.frozen_claims.insert(claim);
             }

@@ -98,7 +98,7 @@ impl Core {
             return None;
         }
         let number = self.meta.store().freeze(|| {
-            self.dirty.lock().freeze();
+            self.dirty.lock().freeze(self.meta.ids.next_content());
             let mut frozen = self.frozen.lock();
             *frozen += 1;
             *frozen

@@ -4,21 +4,32 @@
 //! after them, and uploads run as bytes become enough for a block. Knows neither files' names nor
 //! the kernel.
 
+mod record;
+mod header;
+mod state;
+mod policy;
+mod host;
+mod term;
+mod exclusive;
+mod create;
+mod open;
+mod delete;
+mod core;
 mod budget;
-mod check;
+mod dirty;
 mod content;
 mod contents;
-mod core;
-mod dirty;
-mod epoch;
 mod flush;
 mod register;
-mod start;
+mod epoch;
+mod upkeep;
 mod sweep;
-mod term;
+mod check;
+mod start;
 #[cfg(feature = "testing")]
 pub mod sabotage;
-mod upkeep;
+#[cfg(test)]
+mod testing;
 
 pub use contents::CUTS_MAX;
 pub use contents::Contents;
@@ -34,6 +45,11 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use self::core::Core;
+use self::host::Host;
+use self::term::Claim;
+use crate::ambient::Ambient;
+use crate::config::VolumeConfig;
+use crate::crypto::NameKey;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -123,6 +139,9 @@ pub struct Volume {
     core: Arc<Core>,
     contents: Contents,
     identity: Identity,
+    claim: Option<Claim>,
+    /// What the user should know, once.
+    notices: Vec<String>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -138,6 +157,82 @@ pub(crate) struct Identity {
 }
 
 impl Volume {
+    /// Makes a volume, so that a crash leaves either none or a whole one.
+    pub async fn create(
+        config: &VolumeConfig,
+        options: CreateOptions,
+        ambient: &Ambient,
+    ) -> Result<Summary> {
+        create::create(config, options, ambient).await
+    }
+
+    /// Reads header, state and the newest term; writes nothing.
+    pub async fn inspect(config: &VolumeConfig) -> Result<Summary> {
+        open::inspect(config).await
+    }
+
+    /// Records another encryption mode; the only way to weaken a policy.
+    pub async fn set_sse(config: &VolumeConfig, mode: SseMode) -> Result<()> {
+        open::set_sse(config, mode).await
+    }
+
+    /// Deletes every object of the volume; returns how many.
+    pub async fn delete(config: &VolumeConfig) -> Result<u64> {
+        delete::delete(config).await
+    }
+
+    /// Opens a volume for a mount: policy, probe, term, engine, recovery.
+    pub async fn open(
+        config: &VolumeConfig,
+        options: OpenOptions,
+        ambient: Ambient,
+    ) -> Result<Arc<Self>> {
+        let prepared = open::prepare(config, &options, &ambient, &Host::this()?).await?;
+        let (claim, bucket) = (prepared.claim.clone(), prepared.bucket.clone());
+        let parts = Parts {
+            bucket: prepared.bucket,
+            engine: prepared.engine,
+            id: prepared.header.id,
+            block_bytes: prepared.header.block_bytes,
+            names: NameKey::new(*prepared.header.name_key.expose()),
+            session: claim.as_ref().map(|claim| claim.session),
+            memory_bytes: options.memory_bytes,
+            commit_interval: options.commit_interval,
+            readahead_bytes: options.readahead_bytes,
+            ambient: ambient.clone(),
+        };
+        match Self::start_claimed(parts, claim.clone(), prepared.notices).await {
+            Ok(volume) => {
+                if !prepared.previous_was_clean {
+                    volume.sweep_after_crash();
+                }
+                Ok(volume)
+            }
+            Err(error) => {
+                if let Some(claim) = &claim {
+                    term::withdraw(&bucket, claim, &ambient).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Blocks that a crash left before their epoch landed go in the background.
+    fn sweep_after_crash(self: &Arc<Self>) {
+        let volume = self.clone();
+        self.tasks.lock().push(tokio::spawn(async move {
+            match volume.core.sweep(volume.identity.session).await {
+                Ok((blocks, bytes)) => tracing::info!(blocks, bytes, "swept after a crash"),
+                Err(error) => tracing::warn!(%error, "the sweep after a crash is left to gc"),
+            }
+        }));
+    }
+
+    /// What the user should know of this mount, each a sentence.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
     /// The metadata.
     pub fn meta(&self) -> &Arc<Meta> {
         &self.core.meta
@@ -173,8 +268,8 @@ impl Volume {
         self.tasks.lock().drain(..).for_each(|task| task.abort());
         let engine = self.core.meta.store().engine();
         engine.close(deadline.min(Duration::from_secs(10))).await?;
-        if let (Ok(()), Some(session)) = (&stored, self.identity.session) {
-            term::close_term(&self.core.bucket, session).await?;
+        if let (Ok(()), Some(claim)) = (&stored, &self.claim) {
+            term::close(&self.core.bucket, claim, &self.core.meta.ambient).await?;
         }
         stored
     }

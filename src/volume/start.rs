@@ -14,6 +14,7 @@ use super::Volume;
 use super::budget::Budget;
 use super::core::Core;
 use super::dirty::Dirty;
+use super::term::Claim;
 use crate::ambient::Ambient;
 use crate::ambient::instant;
 use crate::block::BlockReader;
@@ -33,6 +34,7 @@ use crate::meta::kv::Store;
 use crate::meta::kv::Usage;
 use crate::meta::value::Superblock;
 use crate::object::Bucket;
+use crate::types::ContentId;
 use crate::types::SessionId;
 use crate::types::VolumeId;
 
@@ -66,6 +68,15 @@ pub struct Parts {
 impl Volume {
     /// Starts a volume from its parts.
     pub async fn start(parts: Parts) -> Result<Arc<Self>> {
+        Self::start_claimed(parts, None, Vec::new()).await
+    }
+
+    /// The same, with the claim to close at the end.
+    pub(super) async fn start_claimed(
+        parts: Parts,
+        claim: Option<Claim>,
+        notices: Vec<String>,
+    ) -> Result<Arc<Self>> {
         let superblock = superblock(&*parts.engine).await?;
         let core = Arc::new(core(&parts, &superblock));
         let mut tasks = Vec::new();
@@ -89,7 +100,8 @@ impl Volume {
             readahead_bytes: parts.readahead_bytes,
         };
         let contents = Contents::new(core.clone());
-        Ok(Arc::new(Self { core, contents, identity, tasks: Mutex::new(tasks) }))
+        let tasks = Mutex::new(tasks);
+        Ok(Arc::new(Self { core, contents, identity, claim, notices, tasks }))
     }
 }
 
@@ -125,7 +137,7 @@ fn core(parts: &Parts, superblock: &Superblock) -> Core {
         first_epoch: superblock.epoch.0,
         block_bytes: parts.block_bytes,
         memory_bytes: memory,
-        dirty: Mutex::new(Dirty::default()),
+        dirty: Mutex::new(Dirty::new(ContentId(superblock.content_limit))),
         budget: Budget::new((64 << 20).min(memory / 4)),
         writer: BlockWriter::new(bucket.clone(), key.clone(), session, ambient, UPLOADS_AT_ONCE),
         reader: BlockReader::new(bucket.clone(), key),
