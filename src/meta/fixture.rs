@@ -81,19 +81,14 @@ impl Bed {
     pub(super) async fn commit(&mut self) {
         let (ino_limit, content_limit, seq_limit) =
             self.meta.store.freeze(|| self.meta.ids.limits());
-        let (_, usage) = self.meta.store.frozen();
         self.epoch += 1;
-        let superblock = Superblock {
-            epoch: Epoch(self.epoch),
-            ino_limit,
-            content_limit,
-            seq_limit,
-            inodes: usage.inodes,
-            bytes: usage.bytes,
-        };
-        let changes = [(key::superblock(), Some(superblock.encode()))];
-        self.meta.store.apply(View::Frozen, changes, UsageChange::default(), || ());
-        self.engine.commit(self.meta.store.frozen().0).await.unwrap();
+        let epoch = Epoch(self.epoch);
+        let batch = self.meta.store.seal(|Usage { inodes, bytes }| {
+            let superblock =
+                Superblock { epoch, ino_limit, content_limit, seq_limit, inodes, bytes };
+            (key::superblock(), superblock.encode())
+        });
+        self.engine.commit(batch).await.unwrap();
         self.meta.store.thaw();
         assert_eq!(self.findings(View::Frozen).await, [""; 0]);
     }

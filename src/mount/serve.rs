@@ -67,7 +67,13 @@ pub(super) async fn serve(
         opened = open(request, &options, &config) => opened?,
         name = signals.next() => return Err(interrupted(name)),
     };
-    let mount = match Mount::start(request, &options, config, volume.clone(), claim) {
+    let vfs = Vfs::new(volume.clone());
+    if !vfs.read_only()
+        && let Err(error) = vfs.reap_orphans().await
+    {
+        tracing::warn!("what was unlinked while it was open stays: {error}");
+    }
+    let mount = match Mount::start(request, &options, config, (volume.clone(), vfs), claim) {
         Ok(mount) => mount,
         Err(error) => {
             // Nothing was written yet; closing only gives the volume free for the next mount.
@@ -144,10 +150,9 @@ impl Mount {
         request: &StartRequest,
         options: &MountConfig,
         config: VolumeConfig,
-        volume: Arc<Volume>,
+        (volume, vfs): (Arc<Volume>, Arc<Vfs>),
         claim: Claim,
     ) -> Result<Self> {
-        let vfs = Vfs::new(volume.clone());
         let (stop, stops) = mpsc::channel(1);
         let entry = entry(request, options, &config);
         let desk = Desk { config, volume: volume.clone(), vfs: vfs.clone(), entry, stop };

@@ -176,13 +176,7 @@ impl Core {
 
     /// The batch of the frozen epoch with its superblock. Sorted, each key once.
     fn seal_frozen(&self) -> Batch {
-        let (mut batch, usage) = self.meta.store().frozen();
-        let value = self.superblock(usage).encode();
-        match batch.binary_search_by(|(key, _)| key.cmp(&key::superblock())) {
-            Ok(at) => batch[at].1 = Some(value),
-            Err(at) => batch.insert(at, (key::superblock(), Some(value))),
-        }
-        batch
+        self.meta.store().seal(|usage| (key::superblock(), self.superblock(usage).encode()))
     }
 
     fn superblock(&self, usage: Usage) -> Superblock {

@@ -210,9 +210,12 @@ impl Layers {
         self.frozen_usage = self.usage;
     }
 
-    pub(super) fn frozen(&self) -> (Arc<Layer>, Usage) {
-        let frozen = self.frozen.clone().expect("an epoch was frozen");
-        (frozen, self.frozen_usage)
+    pub(super) fn frozen(&self) -> Arc<Layer> {
+        self.frozen.clone().expect("an epoch was frozen")
+    }
+
+    pub(super) fn frozen_usage(&self) -> Usage {
+        self.frozen_usage
     }
 
     pub(super) fn thaw(&mut self) {

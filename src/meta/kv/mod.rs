@@ -187,16 +187,21 @@ impl Store {
         answer
     }
 
-    /// What the frozen layer changes, and the usage at its instant.
-    pub fn frozen(&self) -> (Batch, Usage) {
-        let (layer, usage) = self.gate.lock().frozen();
-        let batch = layer.iter().map(|(key, slot)| (key.clone(), slot.value.clone())).collect();
-        (batch, usage)
+    /// What the frozen layer changes, for the engine; with one last entry, which `stamp` makes of
+    /// the usage at the frozen instant. Nothing may change the frozen layer after this.
+    pub fn seal(&self, stamp: impl FnOnce(Usage) -> Entry) -> Batch {
+        let layer = {
+            let mut layers = self.gate.lock();
+            let (key, value) = stamp(layers.frozen_usage());
+            layers.apply(View::Frozen, vec![(key, Some(value))], UsageChange::default());
+            layers.frozen()
+        };
+        layer.iter().map(|(key, slot)| (key.clone(), slot.value.clone())).collect()
     }
 
     /// Drops the frozen layer after the engine has made it durable. Its values stay cached.
     pub fn thaw(&self) {
-        let (layer, _) = self.gate.lock().frozen();
+        let layer = self.gate.lock().frozen();
         // While the frozen layer stands, no reader looks into the cache for these keys.
         for (key, slot) in layer.iter() {
             self.clean.insert(key.clone(), slot.value.clone());
