@@ -52,7 +52,7 @@ impl OpenFiles for Handles {
 
 pub(super) struct Bed {
     engine: Arc<MemoryEngine>,
-    pub(super) meta: Meta,
+    pub(super) meta: Arc<Meta>,
     pub(super) handles: Arc<Handles>,
     pub(super) open: Arc<dyn OpenFiles>,
     epoch: u64,
@@ -72,6 +72,7 @@ impl Bed {
         let store = Store::new(engine.clone(), usage, 1 << 16);
         let ids = Ids::from(&superblock);
         let meta = Meta::new(store, ids, NameKey::new([7; 32]), Ambient::seeded(2));
+        let meta = Arc::new(meta);
         let handles = Arc::new(Handles::default());
         let open: Arc<dyn OpenFiles> = handles.clone();
         Self { engine, meta, handles, open, epoch: superblock.epoch.0 }

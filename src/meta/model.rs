@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use proptest::prelude::Just;
 use proptest::prelude::Strategy;
 use proptest::prelude::any;
@@ -11,10 +13,15 @@ use proptest::test_runner::Config;
 use proptest::test_runner::TestRunner;
 
 use super::Fate;
+use super::Meta;
+use super::NewNode;
+use super::OpenFiles;
 use super::RenameMode;
 use super::fixture::Bed;
 use super::fixture::file_name;
+use super::value::Inode;
 use super::value::mode;
+use crate::ambient::Ambient;
 use crate::error::Kind;
 use crate::types::Ino;
 
@@ -300,4 +307,57 @@ fn random_operations_agree_with_plain_maps() {
             Ok(())
         })
         .unwrap();
+}
+
+/// One actor's share of a crowd: random operations in three directories, errors expected.
+async fn act(meta: Arc<Meta>, open: Arc<dyn OpenFiles>, dirs: [Ino; 3], seed: u64) {
+    let chance = Ambient::seeded(seed);
+    for _ in 0..300 {
+        let mut dice = [0; 5];
+        chance.fill(&mut dice).unwrap();
+        let [from, to, a, b, what] = dice.map(usize::from);
+        let (from, to) = (dirs[from % 3], dirs[to % 3]);
+        let (name, other) = (file_name(NAMES[a % 4]), file_name(NAMES[b % 4]));
+        let kind = KINDS[b % KINDS.len()];
+        let shape = |_: &Inode, _| {
+            let target = Bytes::new();
+            Ok(NewNode { mode: kind, uid: 0, gid: 0, rdev: 0, target, xattrs: Vec::new() })
+        };
+        match what % 6 {
+            0 | 1 => drop(meta.make(from, &name, shape).await),
+            2 => drop(meta.unlink(from, &name, &open).await),
+            3 => drop(meta.rmdir(from, &name, &open).await),
+            4 => {
+                let mode = MODES[what % MODES.len()];
+                drop(meta.rename((from, &name), (to, &other), mode, &open).await);
+            }
+            _ => {
+                if let Ok((ino, _)) = meta.lookup(from, &name).await {
+                    drop(meta.link(ino, to, &other).await);
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_crowd_leaves_every_epoch_sound() {
+    let mut bed = Bed::new().await;
+    let dirs = [
+        Ino::ROOT,
+        bed.make(Ino::ROOT, "left", mode::DIRECTORY).await.unwrap(),
+        bed.make(Ino::ROOT, "right", mode::DIRECTORY).await.unwrap(),
+    ];
+    let actors: Vec<_> = (0..8)
+        .map(|seed| tokio::spawn(act(bed.meta.clone(), bed.open.clone(), dirs, seed)))
+        .collect();
+    while !actors.iter().all(tokio::task::JoinHandle::is_finished) {
+        bed.commit().await;
+        tokio::task::yield_now().await;
+    }
+    futures::future::try_join_all(actors).await.unwrap();
+    bed.assert_sound().await;
+    bed.commit().await;
+    bed.reopened().await.assert_sound().await;
 }

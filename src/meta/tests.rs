@@ -1,24 +1,38 @@
 //! The operations' rules, one test each, on metadata in memory.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 
 use super::Fate;
+use super::OpenFiles;
 use super::RenameMode;
 use super::SetXattr;
+use super::extent::BlockRecord;
+use super::extent::Chunk;
+use super::extent::Extent;
+use super::extent::Frame;
+use super::extent::Place;
 use super::fixture::Bed;
 use super::fixture::file_name;
 use super::inode::LINKS_MAX;
 use super::key;
 use super::kv::View;
+use super::value::Cut;
 use super::value::Dentries;
 use super::value::Dentry;
 use super::value::Inode;
 use super::value::mode;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::types::BlockId;
 use crate::types::ContentId;
+use crate::types::Epoch;
 use crate::types::FileName;
 use crate::types::Ino;
+use crate::types::WriteSeq;
 
 const DIR: u32 = mode::DIRECTORY;
 const FILE: u32 = mode::REGULAR;
@@ -151,6 +165,39 @@ async fn an_open_file_outlives_its_name_until_the_last_close() {
 
 async fn kind_of_missing(bed: &Bed, ino: Ino) -> Kind {
     kind(bed.meta.inode(ino).await)
+}
+
+/// A file that is opened, or closed, after the first look.
+struct Toggled {
+    looks: AtomicU32,
+    first: bool,
+}
+
+impl OpenFiles for Toggled {
+    fn is_open(&self, _ino: Ino) -> bool {
+        match self.looks.fetch_add(1, Ordering::Relaxed) {
+            0 => self.first,
+            _ => !self.first,
+        }
+    }
+
+    fn may_have_extents(&self, _content: ContentId) -> bool {
+        false
+    }
+
+    fn forget(&self, _content: ContentId) {}
+}
+
+#[tokio::test]
+async fn a_removal_decides_again_when_the_file_is_opened_or_closed_meanwhile() {
+    for (first, fate) in [(false, Fate::Orphan), (true, Fate::Removed)] {
+        let bed = Bed::new().await;
+        bed.make(ROOT, "f", FILE).await.unwrap();
+        let open: Arc<dyn OpenFiles> = Arc::new(Toggled { looks: AtomicU32::new(0), first });
+        let dropped = bed.meta.unlink(ROOT, &file_name("f"), &open).await.unwrap();
+        assert_eq!(dropped.fate, fate);
+        bed.assert_sound().await;
+    }
 }
 
 #[tokio::test]
@@ -312,4 +359,45 @@ async fn the_checker_names_what_is_broken() {
     bed.put_inode(file, |inode| inode.nlink = 2).await;
     bed.put_inode(ROOT, |inode| inode.size = 7).await;
     assert_eq!(bed.findings(View::Live).await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_checker_counts_every_byte_of_every_block() {
+    let bed = Bed::new().await;
+    let file = bed.make(ROOT, "f", FILE).await.unwrap();
+    let content = bed.meta.inode(file).await.unwrap().content;
+    let (used, lost, idle) = (BlockId([1; 16]), BlockId([2; 16]), BlockId([3; 16]));
+    let extent = |start, block| {
+        let frames = vec![Frame { at: 64, index: 0, stored: 10, plain: 10, codec: 0 }];
+        let place = Place::Stored { block, skip: 0, frames };
+        Extent { start, len: 10, seq: WriteSeq(1), place }
+    };
+    let record = |live| Some(BlockRecord { birth: Epoch(1), stored: 99, live }.encode());
+    let put = |key, value| {
+        let changes = [(key, value)];
+        bed.meta.store().apply(View::Live, changes, Default::default(), || ());
+    };
+    put(key::chunk(content, 0), Some(Chunk(vec![extent(0, used), extent(10, lost)]).encode()));
+    put(key::chunk(ContentId(77), 0), Some(Chunk(vec![extent(0, used)]).encode()));
+    put(key::block(used), record(10));
+    put(key::block(idle), record(0));
+    put(key::reclaim(Epoch(1), idle), Some(Bytes::new()));
+    let findings = bed.findings(View::Live).await.join("\n");
+    for expected in [
+        "content 1, MiB 0: bytes up to 20 behind the end of inode 2 at 0",
+        "content 77, MiB 0: neither a file's nor garbage",
+        &format!("block {used} claims 10 live bytes, but has 20"),
+        &format!("block {lost} has 10 live bytes but no record"),
+        &format!("block {idle} has no live byte and is kept"),
+        &format!("block {idle} is in use and to be reclaimed"),
+        "the volume claims 2 inodes and 0 bytes, but has 2 and 30",
+    ] {
+        assert!(findings.contains(expected), "{expected}: {findings}");
+    }
+    assert_eq!(findings.lines().count(), 7, "{findings}");
+    bed.put_inode(file, |inode| {
+        inode.cuts = vec![Cut { start: 0, end: u64::MAX, seq: WriteSeq(1) }];
+    })
+    .await;
+    assert_eq!(bed.findings(View::Live).await.len(), 6);
 }

@@ -58,20 +58,22 @@ impl Vfs {
                 entries.push(DirEntry { ino, cookie: at, kind, name, attr });
             }
         }
-        let room = limit - entries.len();
-        if room == 0 {
-            return Ok(entries);
-        }
-        let listed = self.meta.readdir(ino, cookie.max(DOT_DOT), room).await?;
-        if !plus {
-            for name in listed {
-                entries.push(without_attr(name)?);
+        let mut after = cookie.max(DOT_DOT);
+        // Names may go while their attributes are fetched; an empty answer would mean the end.
+        while entries.len() < limit {
+            let listed = self.meta.readdir(ino, after, limit - entries.len()).await?;
+            let Some(last) = listed.last() else { break };
+            after = last.cookie;
+            if plus {
+                entries.extend(self.with_attrs(ino, &listed).await?);
+            } else {
+                for name in listed {
+                    entries.push(without_attr(name)?);
+                }
             }
-            return Ok(entries);
-        }
-        for names in listed.chunks(FETCHES_MAX) {
-            let found = try_join_all(names.iter().map(|name| self.with_attr(ino, name))).await?;
-            entries.extend(found.into_iter().flatten());
+            if !entries.is_empty() {
+                break;
+            }
         }
         Ok(entries)
     }
@@ -79,6 +81,16 @@ impl Vfs {
     /// releasedir.
     pub async fn releasedir(&self, ino: Ino, handle: u64) {
         self.release(ino, handle).await;
+    }
+
+    /// The entries with their attributes, without those whose names are gone by now.
+    async fn with_attrs(&self, dir: Ino, listed: &[Listed]) -> Result<Vec<DirEntry>> {
+        let mut entries = Vec::with_capacity(listed.len());
+        for names in listed.chunks(FETCHES_MAX) {
+            let found = try_join_all(names.iter().map(|name| self.with_attr(dir, name))).await?;
+            entries.extend(found.into_iter().flatten());
+        }
+        Ok(entries)
     }
 
     /// The entry with its attributes; `None` if its name is gone by now.
