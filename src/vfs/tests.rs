@@ -2,51 +2,48 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::ambient::Ambient;
 use crate::ambient::Timestamp;
+use crate::config::SseVerify;
 use crate::crypto::NameKey;
 use crate::error::Kind;
-use crate::meta::Ids;
 use crate::meta::kv::Engine;
-use crate::meta::kv::Store;
-use crate::meta::kv::Usage;
-use crate::meta::kv::memory::MemoryEngine;
+use crate::meta::kv::MemoryEngine;
 use crate::meta::root_batch;
-use crate::meta::value::Superblock;
-use crate::types::ContentId;
+use crate::object::Bucket;
+use crate::object::MemoryStore;
+use crate::object::Policy;
+use crate::provider::SseMode;
+use crate::types::FileName;
+use crate::types::SessionId;
+use crate::types::VolumeId;
+use crate::volume::Parts;
 
 const ROOT: Ino = Ino::ROOT;
 const USER: Caller = Caller { uid: 7, gid: 8 };
 
-struct OpenInTest(Arc<Handles>);
-
-impl OpenFiles for OpenInTest {
-    fn is_open(&self, ino: Ino) -> bool {
-        self.0.is_open(ino)
-    }
-
-    fn may_have_extents(&self, _content: ContentId) -> bool {
-        false
-    }
-
-    fn forget(&self, _content: ContentId) {}
-}
-
 async fn vfs() -> Arc<Vfs> {
     let engine = Arc::new(MemoryEngine::new());
-    let root = root_batch(&Ambient::seeded(1), 0, 0);
-    let superblock = Superblock::decode(root[1].1.as_ref().unwrap()).unwrap();
-    engine.commit(root).await.unwrap();
-    let store = Store::new(engine, Usage { inodes: 1, bytes: 0 }, 1 << 16);
-    let names = NameKey::new([7; 32]);
-    let meta = Meta::new(store, Ids::from(&superblock), names, Ambient::seeded(2));
-    let handles = Arc::new(Handles::default());
-    let open_files = Arc::new(OpenInTest(handles.clone()));
-    Arc::new(Vfs { _volume: Arc::new(Volume {}), meta: Arc::new(meta), handles, open_files })
+    engine.commit(root_batch(&Ambient::seeded(1), 0, 0)).await.unwrap();
+    let policy = Policy { mode: SseMode::None, verify: SseVerify::Warn };
+    let parts = Parts {
+        bucket: Bucket::memory(&MemoryStore::default(), Some(policy)),
+        engine,
+        id: VolumeId([7; 16]),
+        block_bytes: 1 << 18,
+        names: NameKey::new([7; 32]),
+        session: Some(SessionId(1)),
+        memory_bytes: 64 << 20,
+        commit_interval: Duration::from_secs(3600),
+        readahead_bytes: 0,
+        ambient: Ambient::seeded(2),
+    };
+    Vfs::new(Volume::start(parts).await.unwrap())
 }
 
 fn name(text: &str) -> FileName {

@@ -11,7 +11,6 @@ use super::state;
 use super::state::DELETING;
 use super::state::Purpose;
 use super::state::State;
-use super::term;
 use crate::ambient::Ambient;
 use crate::config::VolumeConfig;
 use crate::error::Result;

@@ -76,6 +76,8 @@ fn is_later(session: SessionId, own: SessionId) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
     use crate::object::MemoryStore;
     use crate::volume::testing;
@@ -102,7 +104,7 @@ mod tests {
             bucket.put(foreign, "x".into()).await.unwrap();
         }
         let is_issued = |block| block == issued;
-        let keep = async |block| Ok(block == kept);
+        let keep = |block| async move { Ok(block == kept) }.boxed();
         let swept = sweep(&bucket, SessionId(5), is_issued, keep).await.unwrap();
         assert_eq!((swept.blocks, swept.bytes), (2, 10));
         assert_eq!(swept.foreign, ["blocks/01/02", "blocks/readme"]);
@@ -118,7 +120,7 @@ mod tests {
         let bucket = testing::bucket(&MemoryStore::default());
         bucket.put(&name::block(id(1, 1)), "1".into()).await.unwrap();
         let broken = || crate::error::Error::new(crate::error::Kind::Unavailable, "away");
-        let keep = async |_| Err(broken());
+        let keep = |_| async { Err(broken()) }.boxed();
         assert!(sweep(&bucket, SessionId(5), |_| false, keep).await.is_err());
         assert_eq!(names(&bucket).await.len(), 1);
     }

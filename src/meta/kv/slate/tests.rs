@@ -73,6 +73,7 @@ pub(crate) fn local(directory: &Directory) -> Bucket {
         sse: None,
         sse_verify: None,
         fencing: Fencing::Auto,
+        mount: crate::config::MountConfig::default(),
     };
     let policy = Policy { mode: SseMode::None, verify: SseVerify::Warn };
     Bucket::open(&volume, Some(policy)).unwrap()
