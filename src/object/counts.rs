@@ -78,7 +78,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub fn request(&self, access: Access) {
+    pub(super) fn request(&self, access: Access) {
         let counter = match access {
             Access::Write => &self.put,
             Access::Read => &self.get,
@@ -89,15 +89,15 @@ impl Counters {
         counter.fetch_add(1, Relaxed);
     }
 
-    pub fn sent(&self, bytes: usize) {
+    pub(super) fn sent(&self, bytes: usize) {
         self.bytes_sent.fetch_add(bytes as u64, Relaxed);
     }
 
-    pub fn received(&self, bytes: usize) {
+    pub(super) fn received(&self, bytes: usize) {
         self.bytes_received.fetch_add(bytes as u64, Relaxed);
     }
 
-    pub fn posture(&self, object: &str, posture: &Posture) {
+    pub(super) fn posture(&self, object: &str, posture: &Posture) {
         let counter = match posture {
             Posture::Confirmed { .. } => &self.confirmed,
             Posture::ProviderDefault => &self.provider_default,
@@ -110,7 +110,7 @@ impl Counters {
         }
     }
 
-    pub fn snapshot(&self) -> Counts {
+    pub(super) fn snapshot(&self) -> Counts {
         Counts {
             put: self.put.load(Relaxed),
             get: self.get.load(Relaxed),
@@ -136,18 +136,15 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub fn new(ambient: Ambient) -> Self {
+    pub(super) fn new(ambient: Ambient) -> Self {
         Self { ambient, away: AtomicBool::new(false), state: Mutex::default() }
     }
 
     /// Takes note of a call's outcome: only [`Kind::Unavailable`] means that nobody answered.
-    pub fn note<T>(&self, outcome: &Result<T>) {
+    pub(super) fn note<T>(&self, outcome: &Result<T>) {
         match outcome {
             Err(error) if error.kind() == Kind::Unavailable => {
-                let mut state = self.state.lock();
-                state.away_since.get_or_insert_with(|| self.ambient.now());
-                state.last_error = Some(error.to_string());
-                self.away.store(true, Relaxed);
+                self.trouble(error.to_string());
             }
             _ if self.away.load(Relaxed) => {
                 let mut state = self.state.lock();
@@ -158,7 +155,15 @@ impl Health {
         }
     }
 
-    pub fn snapshot(&self) -> StoreState {
+    /// A request was not answered.
+    pub(super) fn trouble(&self, sentence: String) {
+        let mut state = self.state.lock();
+        state.away_since.get_or_insert_with(|| self.ambient.now());
+        state.last_error = Some(sentence);
+        self.away.store(true, Relaxed);
+    }
+
+    pub(super) fn snapshot(&self) -> StoreState {
         self.state.lock().clone()
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn explain(doing: Doing<'_>, cause: &opendal::Error, seen: &Seen) -> 
     let Doing { verb, object, .. } = doing;
     let (kind, sentence, hint) = meaning(doing, cause, seen);
     let mut error = Error::new(kind, format!("cannot {verb} `{object}`: {sentence}"));
-    if let Some(status) = seen.status.filter(|status| *status >= 400) {
+    if let Some(status) = seen.status.filter(|status| *status >= 300) {
         error = error.with("status", status);
     }
     if let Some(code) = &seen.code {
@@ -129,6 +129,10 @@ fn by_answer(cause: &opendal::Error, seen: &Seen, words: impl Fn() -> String) ->
     match seen.status {
         Some(507) => (Kind::NoSpace, "the store is full".to_owned(), None),
         Some(501) => (Kind::Unsupported, format!("the store cannot do it: {}", words()), None),
+        Some(301..=308) => {
+            let hint = "correct `region` and `endpoint` in the volume's config".to_owned();
+            (Kind::Denied, "the bucket is somewhere else".to_owned(), Some(hint))
+        }
         Some(400..500) if !cause.is_temporary() && !cause.is_persistent() => {
             (Kind::Denied, format!("the store refuses it: {}", words()), None)
         }
@@ -158,7 +162,7 @@ fn unreachable_store(words: String) -> Meaning {
 }
 
 /// The innermost words of an error: the outer ones repeat the request.
-fn root_cause(error: &opendal::Error) -> String {
+pub(super) fn root_cause(error: &opendal::Error) -> String {
     let mut words = error.message().to_owned();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -1,5 +1,6 @@
 //! What lies between a call and the wire, as one list, from the outside in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
@@ -14,8 +15,11 @@ use opendal::HttpTransporter;
 use opendal::OperationContext;
 use opendal::Operator;
 use opendal::layers::ConcurrentLimitLayer;
+use opendal::layers::RetryEvent;
 use opendal::layers::RetryLayer;
 
+use super::counts::Health;
+use super::explain::root_cause;
 use super::witness::Witness;
 
 /// Calls under way at once; more wait. Twice what saturates a fast store with 4 MiB objects.
@@ -28,10 +32,10 @@ const RETRIES_MAX: usize = 3;
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// A body may take longer than [`ANSWER_WITHIN`] as long as it flows at this speed.
-const BYTES_PER_SECOND_MIN: u64 = 128 * 1024;
+const BYTES_PER_SECOND_MIN: u64 = 256 * 1024;
 
 /// Puts the layers around an operator.
-pub(super) fn stack(operator: Operator, witness: Witness) -> Operator {
+pub(super) fn stack(operator: Operator, witness: Witness, health: Arc<Health>) -> Operator {
     // With default features off nobody else installs OpenDAL's transport.
     opendal::install_default();
     // OpenDAL applies layers from the inside out, so this list reads from the bottom up.
@@ -46,11 +50,12 @@ pub(super) fn stack(operator: Operator, witness: Witness) -> Operator {
         .layer(
             RetryLayer::new()
                 .with_max_times(RETRIES_MAX)
-                .with_min_delay(Duration::from_millis(200))
+                .with_min_delay(Duration::from_millis(100))
                 .with_max_delay(Duration::from_secs(2))
                 .with_jitter()
-                .with_notify(|event: opendal::layers::RetryEvent<'_>| {
-                    tracing::debug!(operation = %event.op, error = %event.err, "trying again");
+                // `status` shows trouble at its first sign, not when the last try has failed.
+                .with_notify(move |event: RetryEvent<'_>| {
+                    health.trouble(format!("trying again: {}", root_cause(event.err)));
                 }),
         )
         // Outermost, so that a call that is being retried still counts as one under way.

@@ -38,7 +38,7 @@ use crate::error::Result;
 const TEMPORARY: &str = ".tmp";
 
 /// A temporary file older than this was left behind by a crash.
-const TEMPORARY_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+const TEMPORARY_AGE_MAX: Duration = Duration::from_hours(24);
 
 /// Objects that a listing reads ahead of its consumer.
 const LISTED_AHEAD_MAX: usize = 1024;
@@ -56,11 +56,16 @@ struct Root {
 
 impl LocalStore {
     /// A store below `path`, which the first write creates.
-    pub fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf) -> Self {
         Self(Arc::new(Root { path, known: Mutex::default(), temporaries: AtomicU64::new(0) }))
     }
 
-    pub async fn write(&self, name: &str, body: Bytes, demand: &Demand) -> Result<Option<Tag>> {
+    pub(super) async fn write(
+        &self,
+        name: &str,
+        body: Bytes,
+        demand: &Demand,
+    ) -> Result<Option<Tag>> {
         let exclusive = match demand {
             Demand::Nothing => false,
             Demand::Absence => true,
@@ -71,7 +76,7 @@ impl LocalStore {
         self.blocking("write", name, move |root, name| root.write(name, &body, exclusive)).await
     }
 
-    pub async fn get(
+    pub(super) async fn get(
         &self,
         name: &str,
         range: Option<Range<u64>>,
@@ -81,18 +86,18 @@ impl LocalStore {
         self.blocking("read", name, move |root, name| root.get(name, range, unless.as_ref())).await
     }
 
-    pub async fn head(&self, name: &str) -> Result<ObjectMeta> {
+    pub(super) async fn head(&self, name: &str) -> Result<ObjectMeta> {
         self.blocking("describe", name, |root, name| Ok(describe(name, &object(&root.path(name))?)))
             .await
     }
 
-    pub async fn delete(&self, names: &[String]) -> Result<()> {
+    pub(super) async fn delete(&self, names: &[String]) -> Result<()> {
         let names = names.to_vec();
         let first = names.first().cloned().unwrap_or_default();
         self.blocking("delete", &first, move |root, _| root.delete(&names)).await
     }
 
-    pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>> {
+    pub(super) fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>> {
         let (found, listed) = mpsc::channel(LISTED_AHEAD_MAX);
         let (root, prefix) = (self.0.clone(), prefix.to_owned());
         tokio::task::spawn_blocking(move || {
@@ -110,7 +115,7 @@ impl LocalStore {
     }
 
     /// Removes what crashed writers left in `.tmp/`, a day after its last change.
-    pub async fn sweep_temporaries(&self) -> Result<()> {
+    pub(super) async fn sweep_temporaries(&self) -> Result<()> {
         self.blocking("sweep", TEMPORARY, |root, _| root.sweep_temporaries()).await
     }
 
@@ -137,6 +142,17 @@ impl Root {
     }
 
     fn write(&self, name: &str, body: &[u8], exclusive: bool) -> io::Result<Option<Tag>> {
+        self.write_named(name, body, exclusive).map_err(|cause| {
+            if cause.kind() != io::ErrorKind::NotFound {
+                return cause;
+            }
+            // A directory we made is gone: unmounted, or removed by somebody.
+            self.known.lock().clear();
+            io::Error::other("a directory disappeared")
+        })
+    }
+
+    fn write_named(&self, name: &str, body: &[u8], exclusive: bool) -> io::Result<Option<Tag>> {
         let target = self.path(name);
         let directory = target.parent().unwrap_or(&self.path);
         let temporary = self.write_temporary(body)?;
@@ -151,14 +167,7 @@ impl Root {
             // What is left after a crash here is swept a day later.
             let _ = fs::remove_file(&temporary.path);
         }
-        named.map_err(|cause| {
-            if cause.kind() != io::ErrorKind::NotFound {
-                return cause;
-            }
-            // A directory we made is gone: unmounted, or removed by somebody.
-            self.known.lock().clear();
-            io::Error::other("the directory disappeared")
-        })?;
+        named?;
         sync_directory(directory)?;
         Ok(Some(tag(&temporary.metadata)))
     }

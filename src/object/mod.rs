@@ -4,6 +4,8 @@
 
 mod answer;
 mod counts;
+#[cfg(test)]
+mod double;
 mod explain;
 #[cfg(any(test, feature = "testing"))]
 pub mod fault;
@@ -11,6 +13,7 @@ mod layers;
 mod local;
 mod memory;
 pub mod name;
+mod open;
 mod operator;
 mod probe;
 #[cfg(any(test, feature = "testing"))]
@@ -19,6 +22,8 @@ mod sse;
 #[cfg(test)]
 mod tests;
 mod wire;
+#[cfg(test)]
+mod wire_tests;
 mod witness;
 
 pub use answer::Got;
@@ -48,18 +53,13 @@ use self::local::LocalStore;
 use self::sse::Evidence;
 use self::wire::Wire;
 use self::witness::Trust;
-use self::witness::Witness;
-use crate::ambient::Ambient;
 use crate::config::SseVerify;
-use crate::config::VolumeConfig;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::provider::ConditionalCreate;
 use crate::provider::Provider;
-use crate::provider::Service;
 use crate::provider::SseMode;
-use crate::provider::SseRequest;
 
 /// A volume's bucket. Cheap to clone; all clones share counters and policy.
 #[derive(Clone)]
@@ -77,7 +77,7 @@ struct Shared {
     /// What stands before a name so that a person finds the object.
     place: String,
     counters: Arc<Counters>,
-    health: Health,
+    health: Arc<Health>,
 }
 
 #[derive(Clone)]
@@ -88,69 +88,6 @@ enum Store {
 }
 
 impl Bucket {
-    /// Builds the operator of `volume` with its layers and the witness.
-    /// No request is sent. `policy: None` gives an operator that cannot write at all.
-    /// [`Kind::Config`] if the settings do not fit together or the provider cannot encrypt so.
-    pub fn open(volume: &VolumeConfig, policy: Option<Policy>) -> Result<Self> {
-        let row = volume.provider.clone();
-        let mode = match &policy {
-            Some(policy) => policy.mode.clone(),
-            // Objects under a customer's key cannot be read without it.
-            None => match &volume.sse {
-                Some(key @ SseMode::CustomerKeyFile(_)) => key.clone(),
-                _ => SseMode::None,
-            },
-        };
-        sse::required(&row, &mode)?;
-        let counters = Arc::<Counters>::default();
-        let wire =
-            |operator| Self::wire(volume, row.clone(), policy.clone(), counters.clone(), operator);
-        match row.service {
-            Service::S3 => wire(operator::s3(volume, &mode)?),
-            Service::Gcs => wire(operator::gcs(volume)?),
-            Service::Azblob => wire(operator::azblob(volume, &mode)?),
-            Service::Fs => {
-                let path = volume.path.as_ref().ok_or_else(|| {
-                    Error::new(Kind::Config, "the volume has no `path`")
-                        .with("volume", &volume.name)
-                        .hint("set `path` in the volume's config to a directory")
-                })?;
-                let root = path.join(&volume.prefix);
-                let place = format!("{}/", root.display());
-                Ok(Self::over(row, policy, place, counters, Store::Local(LocalStore::new(root))))
-            }
-            Service::Memory => {
-                let place = format!("memory:{}/", volume.name);
-                let store = Store::Memory(MemoryStore::of_volume(&volume.name));
-                Ok(Self::over(row, policy, place, counters, store))
-            }
-        }
-    }
-
-    /// As [`Bucket::open`], but without asking for encryption on the wire: for a store that
-    /// encrypts everything and refuses to be asked (`on-refusal = "omit"`).
-    pub fn open_without_header(volume: &VolumeConfig, policy: Policy) -> Result<Self> {
-        let row = Provider { sse_request: SseRequest::Default, ..(*volume.provider).clone() };
-        let volume = VolumeConfig { provider: Arc::new(row), ..volume.clone() };
-        Self::open(&volume, Some(policy))
-    }
-
-    /// A bucket over objects in memory, which confirms whatever encryption is asked; for tests.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn memory(store: &MemoryStore, policy: Option<Policy>) -> Self {
-        let row = Arc::new(rows::memory());
-        let store = Store::Memory(store.clone());
-        Self::over(row, policy, "memory:/".to_owned(), Arc::default(), store)
-    }
-
-    /// Puts the seeded fault layer over a bucket; for tests.
-    #[cfg(any(test, feature = "testing"))]
-    #[must_use]
-    pub fn with_faults(self, faults: fault::Faults) -> (Self, fault::FaultControl) {
-        let control = fault::FaultControl::new(faults);
-        (Self { faults: Some(control.clone()), ..self }, control)
-    }
-
     /// The provider's row.
     pub fn provider(&self) -> &Provider {
         &self.shared.row
@@ -294,42 +231,6 @@ impl Bucket {
     /// Whether the store answers.
     pub fn state(&self) -> StoreState {
         self.shared.health.snapshot()
-    }
-
-    fn wire(
-        volume: &VolumeConfig,
-        row: Arc<Provider>,
-        policy: Option<Policy>,
-        counters: Arc<Counters>,
-        operator: opendal::Operator,
-    ) -> Result<Self> {
-        let place = format!("{}/{}", volume.bucket, volume.prefix);
-        let witness = Witness::new(
-            row.clone(),
-            policy.clone(),
-            volume.endpoint.as_deref(),
-            counters.clone(),
-        )?;
-        let operator = layers::stack(operator, witness);
-        let wire = Wire { operator, place: place.as_str().into(), row: row.clone() };
-        Ok(Self::over(row, policy, place, counters, Store::Wire(wire)))
-    }
-
-    fn over(
-        row: Arc<Provider>,
-        policy: Option<Policy>,
-        place: String,
-        counters: Arc<Counters>,
-        store: Store,
-    ) -> Self {
-        let health = Health::new(Ambient::system());
-        Self {
-            shared: Arc::new(Shared { row, policy, place, counters, health }),
-            store,
-            trust: Trust::MayPass,
-            #[cfg(any(test, feature = "testing"))]
-            faults: None,
-        }
     }
 
     /// The same bucket, which reads server errors in another way.

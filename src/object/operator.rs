@@ -22,7 +22,11 @@ use crate::provider::SseRequest;
 const REGION_OF_NONE: &str = "us-east-1";
 
 /// S3, and everything that speaks it.
-pub(super) fn s3(volume: &VolumeConfig, mode: &SseMode) -> Result<Operator> {
+pub(super) fn s3(
+    volume: &VolumeConfig,
+    mode: &SseMode,
+    keys: Option<&KeyPair>,
+) -> Result<Operator> {
     let row = &volume.provider;
     let region = volume.region.as_deref().or(row.region.as_deref()).unwrap_or(REGION_OF_NONE);
     let mut builder = S3::default()
@@ -33,7 +37,7 @@ pub(super) fn s3(volume: &VolumeConfig, mode: &SseMode) -> Result<Operator> {
     if row.virtual_host {
         builder = builder.enable_virtual_host_style();
     }
-    if let Some(keys) = volume.credentials.resolve()? {
+    if let Some(keys) = keys {
         builder = builder
             // Nothing from the environment may mix with keys that the volume names.
             .disable_config_load()
@@ -78,17 +82,20 @@ pub(super) fn gcs(volume: &VolumeConfig) -> Result<Operator> {
 }
 
 /// Azure Blob Storage.
-pub(super) fn azblob(volume: &VolumeConfig, mode: &SseMode) -> Result<Operator> {
+pub(super) fn azblob(
+    volume: &VolumeConfig,
+    mode: &SseMode,
+    keys: Option<&KeyPair>,
+) -> Result<Operator> {
     let mut builder = Azblob::default()
         .root(&volume.prefix)
         .container(&volume.bucket)
         .endpoint(endpoint(volume)?.ok_or_else(|| missing(volume, "endpoint"))?);
-    let keys = volume.credentials.resolve()?;
-    let named = keys.as_ref().map(|keys: &KeyPair| keys.access_key_id.as_str());
+    let named = keys.map(|keys| keys.access_key_id.as_str());
     if let Some(account) = volume.account.as_deref().or(named) {
         builder = builder.account_name(account);
     }
-    if let Some(keys) = &keys {
+    if let Some(keys) = keys {
         builder = builder.account_key(keys.secret_access_key.expose());
     }
     if let SseMode::CustomerKeyFile(path) = mode {

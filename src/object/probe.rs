@@ -15,7 +15,7 @@ use crate::error::Kind;
 use crate::error::Result;
 
 /// All steps together; with the tidying after a failure the probe ends within five seconds.
-const STEPS_WITHIN: Duration = Duration::from_millis(4_000);
+const STEPS_WITHIN: Duration = Duration::from_secs(4);
 const TIDYING_WITHIN: Duration = Duration::from_millis(900);
 
 /// What the probe learned.

@@ -50,12 +50,12 @@ mod unit {
     use crate::provider::SseProof;
     use crate::provider::SseRefusal;
 
-    pub fn local() -> Provider {
+    pub(in crate::object) fn local() -> Provider {
         let row = plain("local", Service::Fs, ConditionalCreate::HardLink);
         Provider { conditional_update: false, ..row }
     }
 
-    pub fn minio() -> Provider {
+    pub(in crate::object) fn minio() -> Provider {
         let refusal = |status, code: &str, meaning: &str| SseRefusal {
             status,
             code: Some(code.to_owned()),
@@ -81,7 +81,7 @@ mod unit {
         }
     }
 
-    pub fn gcs_compat() -> Provider {
+    pub(in crate::object) fn gcs_compat() -> Provider {
         Provider {
             sse_request: SseRequest::CompatHeader,
             at_rest: AtRest::Always,
@@ -90,7 +90,7 @@ mod unit {
         }
     }
 
-    pub fn azblob() -> Provider {
+    pub(in crate::object) fn azblob() -> Provider {
         Provider {
             sse_request: SseRequest::Default,
             at_rest: AtRest::Always,
@@ -105,7 +105,7 @@ mod unit {
         }
     }
 
-    pub fn volume(provider: Provider) -> VolumeConfig {
+    pub(in crate::object) fn volume(provider: Provider) -> VolumeConfig {
         VolumeConfig {
             name: "photos".to_owned(),
             provider: Arc::new(provider),
@@ -123,11 +123,11 @@ mod unit {
         }
     }
 
-    pub fn directory(path: &Path) -> VolumeConfig {
+    pub(in crate::object) fn directory(path: &Path) -> VolumeConfig {
         VolumeConfig { path: Some(path.to_owned()), ..volume(local()) }
     }
 
-    pub fn policy(mode: SseMode) -> Policy {
+    pub(in crate::object) fn policy(mode: SseMode) -> Policy {
         Policy { mode, verify: SseVerify::Strict }
     }
 }

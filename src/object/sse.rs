@@ -16,11 +16,11 @@ use crate::provider::SseMode;
 use crate::provider::SseRequest;
 
 /// The header of SSE-S3 and SSE-KMS, in requests and answers.
-pub const SSE: &str = "x-amz-server-side-encryption";
+pub(super) const SSE: &str = "x-amz-server-side-encryption";
 /// The key of SSE-KMS, in requests and answers.
-pub const SSE_KMS_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
+pub(super) const SSE_KMS_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 /// SSE-C's algorithm, in requests and answers.
-pub const SSE_C_ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
+pub(super) const SSE_C_ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
 const SSE_C_KEY: &str = "x-amz-server-side-encryption-customer-key";
 const SSE_C_KEY_MD5: &str = "x-amz-server-side-encryption-customer-key-md5";
 /// Azure's counterpart of SSE-C, in requests.
@@ -34,7 +34,7 @@ const CUSTOMER_KEY_BYTES: usize = 32;
 
 /// One header that every write must carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Required {
+pub(super) struct Required {
     /// The header's name, lower case.
     pub header: &'static str,
     /// Its value; `None` for secrets, of which only the presence is checked.
@@ -43,7 +43,7 @@ pub struct Required {
 
 /// Which answer is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Evidence {
+pub(super) enum Evidence {
     /// The answer to a write.
     Write,
     /// The answer to a HEAD.
@@ -52,7 +52,7 @@ pub enum Evidence {
 
 /// What writes to this provider must carry under `mode`.
 /// [`Kind::Config`] if the provider, or OpenDAL for it, cannot do what is asked.
-pub fn required(row: &Provider, mode: &SseMode) -> Result<Vec<Required>> {
+pub(super) fn required(row: &Provider, mode: &SseMode) -> Result<Vec<Required>> {
     let exactly = |header, value: &str| Required { header, value: Some(value.to_owned()) };
     let present = |header| Required { header, value: None };
     match (row.sse_request, row.service, mode) {
@@ -80,7 +80,7 @@ pub fn required(row: &Provider, mode: &SseMode) -> Result<Vec<Required>> {
 }
 
 /// The first required header that a request lacks, or carries with another value.
-pub fn missing<'a>(required: &'a [Required], headers: &HeaderMap) -> Option<&'a Required> {
+pub(super) fn missing<'a>(required: &'a [Required], headers: &HeaderMap) -> Option<&'a Required> {
     required.iter().find(|wanted| {
         let carried = headers.get(wanted.header).and_then(|value| value.to_str().ok());
         match (&wanted.value, carried) {
@@ -92,7 +92,12 @@ pub fn missing<'a>(required: &'a [Required], headers: &HeaderMap) -> Option<&'a 
 }
 
 /// What the headers of an answer prove about the object, under `mode`.
-pub fn judge(row: &Provider, mode: &SseMode, evidence: Evidence, headers: &HeaderMap) -> Posture {
+pub(super) fn judge(
+    row: &Provider,
+    mode: &SseMode,
+    evidence: Evidence,
+    headers: &HeaderMap,
+) -> Posture {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let confirmed = |mode: &str, key: Option<&str>| Posture::Confirmed {
         mode: mode.to_owned(),
@@ -134,7 +139,7 @@ pub fn judge(row: &Provider, mode: &SseMode, evidence: Evidence, headers: &Heade
 }
 
 /// Reads the key of SSE-C: a file of exactly 32 bytes.
-pub fn customer_key(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn customer_key(path: &Path) -> Result<Vec<u8>> {
     let shown = path.display();
     let key = std::fs::read(path)
         .map_err(|cause| Error::from(cause).while_doing(format!("cannot read key `{shown}`")))?;

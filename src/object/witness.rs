@@ -95,8 +95,9 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// A witness over OpenDAL's own transport; [`crate::error::Kind::Config`] if the row cannot do what `policy` asks.
-    pub fn new(
+    /// A witness over OpenDAL's own transport; [`crate::error::Kind::Config`] if the row cannot
+    /// do what `policy` asks.
+    pub(super) fn new(
         row: Arc<Provider>,
         policy: Option<Policy>,
         endpoint: Option<&str>,
@@ -112,7 +113,7 @@ impl Witness {
     }
 
     /// The same witness over another transport.
-    pub fn watching(self, inner: HttpTransporter) -> Self {
+    pub(super) fn watching(self, inner: HttpTransporter) -> Self {
         Self { inner, ..self }
     }
 
@@ -257,9 +258,10 @@ impl HttpTransport for Witness {
     }
 }
 
-/// 304 is the answer to a condition, and has no document.
+/// 304 is the answer to a condition, and has no document; other redirections have not been
+/// followed, so they are the end of the call.
 fn is_error(status: StatusCode) -> bool {
-    status.is_client_error() || status.is_server_error()
+    !status.is_success() && status != StatusCode::NOT_MODIFIED
 }
 
 fn error_code(headers: &HeaderMap, document: &str) -> Option<String> {
