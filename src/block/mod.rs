@@ -17,6 +17,8 @@ mod reader;
 #[cfg(feature = "testing")]
 pub mod sabotage;
 #[cfg(test)]
+mod store_tests;
+#[cfg(test)]
 mod tests;
 
 use std::future::Future;

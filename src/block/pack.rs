@@ -82,7 +82,7 @@ impl BlockBuilder {
         let frame = FrameRef { at: self.end, stored: length, plain: length, codec, index };
         self.drafts.push(Draft { frame, owner, stored });
         self.stored += length;
-        self.end += length + TAG_BYTES as u32;
+        self.end = u32::try_from(frame.end()).expect("the capacity bounds all offsets");
         frame
     }
 

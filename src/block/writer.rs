@@ -95,6 +95,14 @@ impl BlockWriter {
         }))
     }
 
+    /// The same with other waits between two attempts: the first, and the longest.
+    #[cfg(all(test, feature = "testing"))]
+    pub(super) fn that_waits(self, first: Duration, max: Duration) -> Self {
+        let mut inner = Arc::into_inner(self.0).expect("a new writer has one owner");
+        (inner.wait_first, inner.wait_max) = (first, max);
+        Self(Arc::new(inner))
+    }
+
     /// Stores `block` durably under a new id. Waits for a permit, and as long as the store is
     /// away; drop the future to give up.
     ///

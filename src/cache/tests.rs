@@ -45,7 +45,7 @@ impl FrameSource for Numbers {
 }
 
 fn content(frame: &FrameRef) -> Bytes {
-    vec![frame.index as u8; frame.plain as usize].into()
+    vec![frame.index.to_be_bytes()[3]; frame.plain as usize].into()
 }
 
 fn frame(index: u32) -> FrameRef {

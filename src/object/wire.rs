@@ -144,10 +144,11 @@ impl Wire {
             self.failure("delete", name, &Demand::Nothing, cause, seen)
         };
         if self.row.delete_batch <= 1 {
-            return futures::stream::iter(names)
-                .map(|name| async move {
-                    let (result, seen) = watched(trust, self.operator.delete(name)).await;
-                    result.map_err(|cause| failed(name, &cause, &seen))
+            // Owned names: the future is used where it must be `Send` for any lifetime.
+            return futures::stream::iter(names.to_vec())
+                .map(|name: String| async move {
+                    let (result, seen) = watched(trust, self.operator.delete(&name)).await;
+                    result.map_err(|cause| failed(&name, &cause, &seen))
                 })
                 .buffer_unordered(DELETES_AT_ONCE)
                 .try_collect()

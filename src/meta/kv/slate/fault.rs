@@ -42,8 +42,9 @@ impl std::error::Error for Refusal {}
 ///
 /// While the engine is being opened, a refusal ends it at once, so that a person sees why. Once it
 /// is open, wrong credentials or a full disk can be mended under a running mount: the engine waits,
-/// and nothing is lost. Encryption that is not confirmed is final always: the object is stored, and
-/// SlateDB would take the answer to its next try (`already exists, and it is mine`) for success.
+/// and nothing is lost. Damaged bytes fail the call that reads them. Encryption that is not
+/// confirmed is final always: the object is stored, and SlateDB would take the answer to its next
+/// try (`already exists, and it is mine`) for success.
 #[derive(Debug)]
 pub(super) struct Verdict {
     opening: AtomicBool,
@@ -79,15 +80,19 @@ impl Verdict {
             Kind::NotFound => StoreError::NotFound { path, source: error.into() },
             Kind::Exists => StoreError::AlreadyExists { path, source: error.into() },
             Kind::Conflict => StoreError::Precondition { path, source: error.into() },
-            _ if self.is_final(kind) => {
+            _ if self.can_be_mended(kind) => {
+                StoreError::Generic { store: STORE, source: error.into() }
+            }
+            _ => {
                 let refusal = Refusal(Arc::new(error));
-                self.refused.send_if_modified(|first| match first {
-                    Some(_) => false,
-                    None => first.replace(refusal.clone()).is_none(),
-                });
+                if self.stops_the_engine(kind) {
+                    self.refused.send_if_modified(|first| match first {
+                        Some(_) => false,
+                        None => first.replace(refusal.clone()).is_none(),
+                    });
+                }
                 permanent(refusal)
             }
-            _ => StoreError::Generic { store: STORE, source: error.into() },
         }
     }
 
@@ -99,12 +104,20 @@ impl Verdict {
         }
     }
 
-    fn is_final(&self, kind: Kind) -> bool {
+    fn can_be_mended(&self, kind: Kind) -> bool {
         match kind {
-            Kind::Policy => true,
-            Kind::Unavailable | Kind::WouldBlock | Kind::Busy => false,
-            _ => self.opening.load(Ordering::Acquire),
+            Kind::Unavailable | Kind::WouldBlock | Kind::Busy => true,
+            Kind::Denied | Kind::NoSpace | Kind::Access | Kind::Internal => !self.is_opening(),
+            _ => false,
         }
+    }
+
+    fn stops_the_engine(&self, kind: Kind) -> bool {
+        kind == Kind::Policy || self.is_opening()
+    }
+
+    fn is_opening(&self) -> bool {
+        self.opening.load(Ordering::Acquire)
     }
 }
 
@@ -167,6 +180,14 @@ mod tests {
         assert!(should_retry(&told(&verdict, Kind::Denied)));
         assert!(verdict.refused().is_none());
         assert!(!should_retry(&told(&Verdict::new(), Kind::Denied)));
+    }
+
+    #[test]
+    fn damage_fails_its_reader_at_once_and_nobody_else() {
+        let verdict = Verdict::new();
+        verdict.opened();
+        assert!(!should_retry(&told(&verdict, Kind::Corrupt)));
+        assert!(verdict.refused().is_none());
     }
 
     #[test]

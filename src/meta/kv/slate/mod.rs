@@ -10,6 +10,8 @@ mod reader;
 mod settings;
 mod store;
 #[cfg(all(test, feature = "testing"))]
+mod crash_tests;
+#[cfg(all(test, feature = "testing"))]
 pub(super) mod tests;
 
 use std::ops::Range;

@@ -68,6 +68,8 @@ pub(super) fn settings(options: &SlateOptions, updates: bool) -> Settings {
 pub(super) fn compaction() -> CompactorOptions {
     CompactorOptions {
         poll_interval: COMPACTION_POLL,
+        // Each look costs a request, also when nothing is being compacted.
+        commit_compacted_interval: COMPACTION_POLL,
         max_concurrent_compactions: 1,
         worker: Some(CompactionWorkerOptions {
             max_concurrent_compactions: 1,

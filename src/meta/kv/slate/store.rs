@@ -87,13 +87,7 @@ impl Store {
         self.run(location, async move {
             match options.mode {
                 PutMode::Overwrite => bucket.put(&name, body).await,
-                PutMode::Create => match bucket.create(&name, body, &attributes).await {
-                    // Two creates crossed (409 of S3): nobody knows yet who won.
-                    Err(error) if error.kind() == Kind::Conflict => {
-                        Err(Error::new(Kind::Unavailable, "two creates crossed").because(error))
-                    }
-                    answer => answer,
-                },
+                PutMode::Create => bucket.create(&name, body, &attributes).await,
                 PutMode::Update(version) => match version.e_tag.or(version.version) {
                     Some(tag) => bucket.update(&name, body, &Tag(tag), &attributes).await,
                     None => Err(Error::new(Kind::Invalid, "an update names no version")
@@ -109,7 +103,8 @@ impl Store {
         self.run(location, async move { bucket.head(&name).await }).await
     }
 
-    /// The bytes asked for. Only ranges that SlateDB does not use ask for the size first.
+    /// The bytes asked for, inside the object. SlateDB asks for bounded ranges only, and knows the
+    /// size before it asks; the other forms cost a HEAD.
     async fn range(&self, location: &Path, range: GetRange) -> StoreResult<Range<u64>> {
         match range {
             GetRange::Bounded(range) => Ok(range),

@@ -1,0 +1,39 @@
+//! Tells the kernel to forget: its caches of inodes, or the whole connection.
+
+use std::fs;
+
+use fuser::INodeNo;
+use fuser::Notifier;
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::types::Ino;
+
+/// The device number of a mount, by which the kernel names its connection and its readahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DeviceNumber {
+    pub(super) major: u32,
+    pub(super) minor: u32,
+}
+
+/// Drops the pages and attributes that the kernel has of `inodes`; how many it would not drop.
+///
+/// Waits for locked pages: not for a session thread, and not before their requests are answered.
+pub(super) fn invalidate(notifier: &Notifier, inodes: &[Ino]) -> usize {
+    inodes.iter().filter(|ino| notifier.inval_inode(INodeNo(ino.0), 0, 0).is_err()).count()
+}
+
+/// Ends a connection: every waiting and later request fails with ENOTCONN or ECONNABORTED.
+///
+/// # Errors
+/// The control file system is not mounted, as in many containers.
+pub(super) fn abort(device: DeviceNumber) -> Result<()> {
+    let path = format!("/sys/fs/fuse/connections/{}/abort", device.minor);
+    fs::write(&path, "1").map_err(|cause| Error::from(cause).with("path", path))
+}
+
+/// Raises the readahead of the mount, which the protocol itself can only lower. Root only.
+pub(super) fn read_ahead(device: DeviceNumber, kib: u32) -> Result<()> {
+    let path = format!("/sys/class/bdi/{}:{}/read_ahead_kb", device.major, device.minor);
+    fs::write(&path, kib.to_string()).map_err(|cause| Error::from(cause).with("path", path))
+}

@@ -1,0 +1,334 @@
+//! One mount from its handshake to its end: the session threads, what is tuned beside them, and
+//! the ways to take it off. Knows nothing of operations.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use fuser::Config;
+use fuser::Filesystem;
+use fuser::Notifier;
+use fuser::Session;
+use fuser::SessionACL;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use super::adapter::Adapter;
+use super::device;
+use super::device::Detach;
+use super::device::MountOptions;
+use super::kernel::Writeback;
+use super::mountpoint::check_mount_point;
+use super::mountpoint::status;
+use super::notify;
+use super::notify::DeviceNumber;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::types::Ino;
+use crate::vfs::Vfs;
+
+/// Two, so that one slow answer does not stop the mount; more would wake each other up.
+const SESSION_THREADS: usize = 2;
+
+/// The readahead of a mount: the size of one request.
+const READ_AHEAD_KIB: u32 = 1024;
+
+/// A volume that is mounted.
+pub struct Mounted {
+    vfs: Arc<Vfs>,
+    session: Running,
+}
+
+/// A session's threads, seen from outside.
+#[derive(Clone)]
+struct Running {
+    dir: PathBuf,
+    device: DeviceNumber,
+    notifier: Notifier,
+    ended: watch::Receiver<bool>,
+}
+
+/// Mounts `vfs` at `dir` and answers the kernel from then on. What waits for the store runs on
+/// `runtime`. Blocks for some milliseconds and looks at the new mount: not for the only worker.
+///
+/// # Errors
+/// Those of [`check_mount_point`], `Usage` for an unknown option, and what the kernel or
+/// fusermount3 refuse.
+pub fn mount(
+    vfs: Arc<Vfs>,
+    dir: &Path,
+    options: &MountOptions,
+    runtime: Handle,
+) -> Result<Mounted> {
+    let writeback = if options.writeback { Writeback::On } else { Writeback::Off };
+    let adapter = Adapter::new(vfs.clone(), runtime, writeback);
+    Ok(Mounted { vfs, session: start(adapter, dir, options)? })
+}
+
+impl Mounted {
+    /// The mount point's absolute path.
+    pub fn dir(&self) -> &Path {
+        &self.session.dir
+    }
+
+    /// Ends when the kernel has let go of the mount, whoever took it off.
+    pub async fn wait(&self) {
+        self.session.wait().await;
+    }
+
+    /// Takes the mount off and waits for its end. It stores nothing: call `Vfs::sync` before.
+    ///
+    /// # Errors
+    /// `Busy` when files are open there, or something is mounted over it. The mount goes on.
+    pub async fn unmount(&self) -> Result<()> {
+        self.session.unmount().await
+    }
+
+    /// Takes the mount off the tree at once; [`Mounted::wait`] ends when its last user is gone.
+    pub async fn unmount_lazily(&self) -> Result<()> {
+        self.session.blocking(|session| session.detach(Detach::Lazily)).await
+    }
+
+    /// Makes the kernel forget every page and attribute it may hold.
+    pub async fn invalidate_all(&self) -> Result<()> {
+        let inodes = self.vfs.cached_inodes();
+        self.session
+            .blocking(move |session| {
+                session.invalidate(&inodes);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Cuts the mount off, for a volume that somebody else owns now: every request fails, no
+    /// cache answers any more, and the directory is free.
+    ///
+    /// # Errors
+    /// What the system refuses; the mount may then still be seen, but is not answered.
+    pub async fn abort(&self) -> Result<()> {
+        let inodes = self.vfs.cached_inodes();
+        self.session
+            .blocking(move |session| {
+                // In this order: an aborted request unlocks the pages that the invalidation
+                // waits for.
+                let aborted = session.abort();
+                session.invalidate(&inodes);
+                aborted
+            })
+            .await
+    }
+}
+
+impl Running {
+    async fn wait(&self) {
+        // An error says that the sender is gone, and the session with it.
+        let mut ended = self.ended.clone();
+        drop(ended.wait_for(|ended| *ended).await);
+    }
+
+    async fn unmount(&self) -> Result<()> {
+        self.blocking(|session| session.detach(Detach::Unused)).await?;
+        self.wait().await;
+        Ok(())
+    }
+
+    async fn blocking(
+        &self,
+        work: impl FnOnce(&Self) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let session = self.clone();
+        spawn_blocking(move || work(&session)).await.unwrap_or_else(|cause| {
+            Err(Error::new(Kind::Internal, "the unmounting thread is gone").because(cause))
+        })
+    }
+
+    fn detach(&self, detach: Detach) -> Result<()> {
+        if *self.ended.borrow() {
+            return Ok(());
+        }
+        self.check_on_top()?;
+        device::detach(&self.dir, detach)
+    }
+
+    fn abort(&self) -> Result<()> {
+        if *self.ended.borrow() {
+            return Ok(());
+        }
+        let covered = self.check_on_top();
+        match notify::abort(self.device) {
+            Ok(()) => covered.and_then(|()| device::detach(&self.dir, Detach::Lazily)),
+            Err(error) => {
+                tracing::debug!(%error, "the connection has no abort file");
+                covered.and_then(|()| device::force_off(&self.dir))
+            }
+        }
+    }
+
+    /// Unmounting goes by path, and must not hit what was mounted over this mount.
+    fn check_on_top(&self) -> Result<()> {
+        if device_number(&self.dir)? == self.device {
+            return Ok(());
+        }
+        let message = format!("something else is mounted at `{}` now", self.dir.display());
+        Err(Error::new(Kind::Busy, message).hint("unmount that first"))
+    }
+
+    fn invalidate(&self, inodes: &[Ino]) {
+        let kept = notify::invalidate(&self.notifier, inodes);
+        if kept > 0 {
+            tracing::warn!(kept, "the kernel did not drop all that it has of some inodes");
+        }
+    }
+}
+
+fn start(filesystem: impl Filesystem, dir: &Path, options: &MountOptions) -> Result<Running> {
+    let dir = check_mount_point(dir, options.occupied)?;
+    let device = device::attach(&dir, options)?;
+    let started = shake_hands(filesystem, device, &dir);
+    if started.is_err()
+        && let Err(error) = device::detach(&dir, Detach::Lazily)
+    {
+        tracing::warn!(%error, "a mount that did not start is left");
+    }
+    let running = started?;
+    if let Err(error) = notify::read_ahead(running.device, READ_AHEAD_KIB) {
+        tracing::info!(%error, "the readahead stays at the kernel's default");
+    }
+    if let Err(error) = device::register(&running.dir, options) {
+        tracing::warn!(%error, "`umount` will not wait until everything is stored");
+    }
+    Ok(running)
+}
+
+fn shake_hands(filesystem: impl Filesystem, device: OwnedFd, dir: &Path) -> Result<Running> {
+    let mut config = Config::default();
+    config.acl = SessionACL::All;
+    config.n_threads = Some(SESSION_THREADS);
+    let session = Session::from_fd(filesystem, device, SessionACL::All, config)
+        .map_err(|cause| Error::new(Kind::Internal, "the kernel does not agree").because(cause))?;
+    let notifier = session.notifier();
+    let (sender, ended) = watch::channel(false);
+    thread::Builder::new().name("fuse-session".to_owned()).spawn(move || {
+        if let Err(error) = session.run() {
+            tracing::error!(%error, "the session with the kernel failed");
+        }
+        sender.send_replace(true);
+    })?;
+    Ok(Running { dir: dir.to_owned(), device: device_number(dir)?, notifier, ended })
+}
+
+fn device_number(dir: &Path) -> Result<DeviceNumber> {
+    let status = status(dir)?;
+    Ok(DeviceNumber { major: status.stx_dev_major, minor: status.stx_dev_minor })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::ErrorKind;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use fuser::FileHandle;
+    use fuser::INodeNo;
+    use fuser::KernelConfig;
+    use fuser::ReplyAttr;
+    use fuser::Request;
+
+    use super::*;
+    use crate::fuse::convert::bare_attr;
+    use crate::fuse::kernel::negotiate;
+    use crate::vfs::FileKind;
+
+    /// An empty directory.
+    struct Empty;
+
+    impl Filesystem for Empty {
+        fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+            negotiate(config, Writeback::On)
+        }
+
+        fn getattr(&self, _: &Request, _: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+            reply.attr(&Duration::ZERO, &bare_attr(Ino::ROOT, FileKind::Directory));
+        }
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap()
+    }
+
+    fn mounted(dir: &Path) -> Running {
+        let options = MountOptions { fsname: "fake,volume".into(), ..Default::default() };
+        start(Empty, dir, &options).unwrap()
+    }
+
+    /// Mounting needs root and the device; the suites that mount volumes require them.
+    fn can_mount() -> bool {
+        rustix::process::geteuid().is_root() && Path::new("/dev/fuse").exists()
+    }
+
+    fn lines(path: &str, dir: &Path) -> Vec<String> {
+        let (text, dir) = (fs::read_to_string(path).unwrap_or_default(), dir.to_str().unwrap());
+        text.lines().filter(|line| line.contains(dir)).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_mount_shows_its_type_and_leaves_nothing_behind() {
+        if !can_mount() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, session) = (runtime(), mounted(dir.path()));
+        let shown = lines("/proc/self/mounts", dir.path());
+        assert!(shown[0].starts_with("fake,volume ") && shown[0].contains(" fuse.cairnfs "));
+        let number = session.device;
+        let bdi = format!("/sys/class/bdi/{}:{}/read_ahead_kb", number.major, number.minor);
+        assert_eq!(fs::read_to_string(bdi).unwrap().trim(), "1024");
+        assert!(lines("/run/mount/utab", dir.path())[0].contains("uhelper=cairnfs"));
+        let busy = start(Empty, dir.path(), &MountOptions::default()).err().unwrap();
+        assert_eq!(busy.kind(), Kind::Busy);
+
+        let held = fs::File::open(dir.path()).unwrap();
+        let refused = runtime.block_on(session.unmount()).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Busy, "{refused}");
+        drop(held);
+        runtime.block_on(session.unmount()).unwrap();
+        assert!(lines("/proc/self/mounts", dir.path()).is_empty());
+        assert!(lines("/run/mount/utab", dir.path()).is_empty());
+        runtime.block_on(session.unmount()).unwrap();
+    }
+
+    #[test]
+    fn an_unmount_from_outside_ends_the_session_and_touches_no_later_mount() {
+        if !can_mount() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, first) = (runtime(), mounted(dir.path()));
+        assert!(Command::new("umount").arg("-i").arg(dir.path()).status().unwrap().success());
+        let second = mounted(dir.path());
+        runtime.block_on(first.wait());
+        assert_eq!(lines("/proc/self/mounts", dir.path()).len(), 1);
+        runtime.block_on(second.unmount()).unwrap();
+    }
+
+    #[test]
+    fn an_aborted_mount_answers_nobody_and_frees_its_directory() {
+        if !can_mount() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, session) = (runtime(), mounted(dir.path()));
+        let held = fs::File::open(dir.path()).unwrap();
+        session.abort().unwrap();
+        session.invalidate(&[Ino::ROOT]);
+        let gone = held.metadata().unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::NotConnected);
+        runtime.block_on(session.wait());
+        assert!(check_mount_point(dir.path(), Default::default()).is_ok());
+    }
+}
