@@ -19,6 +19,17 @@ pub const ENGINE_PREFIX: &str = "meta/db/";
 /// The probe object of mount `session`.
 pub const PROBE_PREFIX: &str = "meta/probe/";
 
+const CLOSED: &str = ".closed";
+
+/// The records of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TermRecord {
+    /// Who has, or had, the session.
+    Opened,
+    /// It ended cleanly.
+    Closed,
+}
+
 /// The longest name in bytes that every store takes, prefix included (S3's limit).
 pub const BYTES_MAX: usize = 1024;
 
@@ -51,7 +62,25 @@ pub fn term(session: SessionId) -> String {
 
 /// The record that a session ended cleanly.
 pub fn term_closed(session: SessionId) -> String {
-    format!("{TERMS_PREFIX}{:012}.closed", session.0)
+    format!("{TERMS_PREFIX}{:012}{CLOSED}", session.0)
+}
+
+/// The number of a state object; `None` for a foreign object.
+pub fn parse_state(name: &str) -> Option<u64> {
+    let number = name.strip_prefix(STATE_PREFIX)?.parse().ok()?;
+    (state(number) == name).then_some(number)
+}
+
+/// The session that a name below [`TERMS_PREFIX`] is about, and which of its two records it is;
+/// `None` for a foreign object.
+pub fn parse_term(name: &str) -> Option<(SessionId, TermRecord)> {
+    let rest = name.strip_prefix(TERMS_PREFIX)?;
+    let (digits, record, build): (_, _, fn(SessionId) -> String) = match rest.strip_suffix(CLOSED) {
+        Some(digits) => (digits, TermRecord::Closed, term_closed),
+        None => (rest, TermRecord::Opened, term),
+    };
+    let session = SessionId(digits.parse().ok()?);
+    (session <= SessionId::MAX && build(session) == name).then_some((session, record))
 }
 
 /// Checks that a name means the same object on every store and cannot leave the volume:
@@ -94,6 +123,20 @@ mod tests {
         assert!(state(9) < state(10));
         assert!(term(SessionId(99)) < term(SessionId(100)));
         assert!(term_closed(SessionId(3)).starts_with(&term(SessionId(3))));
+    }
+
+    #[test]
+    fn states_and_terms_parse_back_and_foreign_names_do_not() {
+        assert_eq!(parse_state(&state(7)), Some(7));
+        for foreign in ["cairnfs.state.7", "cairnfs.state.0000000x", "cairnfs.volume"] {
+            assert_eq!(parse_state(foreign), None, "{foreign}");
+        }
+        let session = SessionId(7);
+        assert_eq!(parse_term(&term(session)), Some((session, TermRecord::Opened)));
+        assert_eq!(parse_term(&term_closed(session)), Some((session, TermRecord::Closed)));
+        for foreign in ["meta/term/7", "meta/term/000000000007.old", "meta/term/+00000000007"] {
+            assert_eq!(parse_term(foreign), None, "{foreign}");
+        }
     }
 
     #[test]

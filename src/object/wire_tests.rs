@@ -17,6 +17,7 @@ fn keys() -> KeyPair {
         access_key_id: "key".to_owned(),
         secret_access_key: Secret::new("secret".to_owned()),
         session_token: None,
+        expires: None,
     }
 }
 

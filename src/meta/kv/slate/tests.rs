@@ -27,6 +27,7 @@ use super::Store;
 use super::Verdict;
 use crate::config::Credentials;
 use crate::config::Fencing;
+use crate::config::MountConfig;
 use crate::config::SseVerify;
 use crate::config::VolumeConfig;
 use crate::error::Kind;
@@ -73,6 +74,7 @@ pub(crate) fn local(directory: &Directory) -> Bucket {
         sse: None,
         sse_verify: None,
         fencing: Fencing::Auto,
+        mount: MountConfig::default(),
     };
     let policy = Policy { mode: SseMode::None, verify: SseVerify::Warn };
     Bucket::open(&volume, Some(policy)).unwrap()
