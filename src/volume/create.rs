@@ -114,7 +114,7 @@ impl Plan<'_> {
         no_remains(bucket, self.name).await?;
         let claim = open::claim_for_tool(bucket, &header, self.host, ambient).await?;
         let made = self.fill(bucket, &header, ambient).await;
-        term::withdraw(bucket, &claim, ambient).await;
+        term::give_back(bucket, &claim).await;
         made.map(|state| open::summary(&header, &state, None, false))
     }
 

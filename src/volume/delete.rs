@@ -4,6 +4,7 @@
 
 use futures::TryStreamExt;
 
+use super::header;
 use super::header::Header;
 use super::host::Host;
 use super::open;
@@ -11,8 +12,12 @@ use super::state;
 use super::state::DELETING;
 use super::state::Purpose;
 use super::state::State;
+use super::term;
+use super::term::Claim;
 use crate::ambient::Ambient;
 use crate::config::VolumeConfig;
+use crate::error::Error;
+use crate::error::Kind;
 use crate::error::Result;
 use crate::object::Bucket;
 use crate::object::ObjectMeta;
@@ -24,7 +29,7 @@ use crate::provider::SseMode;
 const NAMES_AT_ONCE: usize = 1_000;
 
 /// Deletes every object of the volume; returns how many.
-/// [`Kind::Busy`](crate::error::Kind::Busy): somebody has it mounted.
+/// [`Kind::Busy`]: somebody has it mounted.
 pub async fn delete(config: &VolumeConfig) -> Result<u64> {
     let ambient = Ambient::system();
     let (header, state) = open::read_remains(config).await?;
@@ -46,28 +51,40 @@ async fn remove(
     ambient: &Ambient,
 ) -> Result<u64> {
     let claim = open::claim_for_tool(bucket, header, host, ambient).await?;
-    let own = name::term(claim.session);
+    let removed = remove_claimed(bucket, header, state, &claim, ambient).await;
+    // Our own term kept others out until the end.
+    term::give_back(bucket, &claim).await;
+    removed
+}
+
+async fn remove_claimed(
+    bucket: &Bucket,
+    header: &Header,
+    state: Option<State>,
+    claim: &Claim,
+    ambient: &Ambient,
+) -> Result<u64> {
+    if header::read(bucket).await?.is_none_or(|there| there.id != header.id) {
+        return Err(Error::new(Kind::NotFound, "somebody else deleted the volume meanwhile"));
+    }
     if let Some(state) = state.filter(|state| !state.features.incompat.contains(DELETING)) {
         let mut next = state.next(ambient);
         next.features.incompat.insert(DELETING.to_owned());
         state::create(bucket, &next).await?;
         tracing::warn!(volume = %header.id, "the volume is being deleted");
     }
-    let mut deleted = 0;
+    let own = name::term(claim.session);
     let block = |object: &ObjectMeta| name::parse_block(&object.name).is_ok();
-    deleted += remove_all(bucket, name::BLOCKS_PREFIX, block).await?;
+    let term = |object: &ObjectMeta| name::parse_term(&object.name).is_some();
+    let state = |object: &ObjectMeta| name::parse_state(&object.name).is_some();
+    let mut deleted = remove_all(bucket, name::BLOCKS_PREFIX, block).await?;
     deleted += remove_all(bucket, name::ENGINE_PREFIX, |_| true).await?;
     deleted += remove_all(bucket, name::PROBE_PREFIX, |_| true).await?;
-    // Our own term keeps others out until the end.
-    let old = |object: &ObjectMeta| name::parse_term(&object.name).is_some() && object.name != own;
-    deleted += remove_all(bucket, name::TERMS_PREFIX, old).await?;
-    let state = |object: &ObjectMeta| name::parse_state(&object.name).is_some();
+    let others = |object: &ObjectMeta| object.name != own && term(object);
+    deleted += remove_all(bucket, name::TERMS_PREFIX, others).await?;
     deleted += remove_all(bucket, name::STATE_PREFIX, state).await?;
-    for last in [name::HEADER.to_owned(), own] {
-        bucket.delete(&[last]).await?;
-        deleted += 1;
-    }
-    Ok(deleted)
+    bucket.delete(&[name::HEADER.to_owned()]).await?;
+    Ok(deleted + 1)
 }
 
 async fn remove_all(
@@ -79,7 +96,7 @@ async fn remove_all(
     let mut deleted = 0;
     while let Some(object) = objects.try_next().await? {
         if !ours(&object) {
-            tracing::warn!(object = object.name, "not ours, and not deleted");
+            tracing::debug!(object = object.name, "left alone");
             continue;
         }
         names.push(object.name);

@@ -66,10 +66,8 @@ fn winner(outcomes: impl Iterator<Item = Result<()>>) -> Result<usize> {
     }
     match (winners.as_slice(), failure) {
         ([winner], None) => Ok(*winner),
-        ([_, _, ..], _) => {
-            Err(unfit("the store lets several writers create the same object")
-                .with("winners", winners.len()))
-        }
+        ([_, _, ..], _) => Err(unfit("the store lets several writers create the same object")
+            .with("winners", winners.len())),
         (_, Some(failure)) => Err(failure),
         ([], None) => Err(Error::new(Kind::Unavailable, "nobody won a create race")
             .hint("an answer was lost; try again")),

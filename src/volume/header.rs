@@ -167,7 +167,11 @@ mod name_key {
             let digits = text.get(2 * at..2 * at + 2).unwrap_or_default();
             *byte = u8::from_str_radix(digits, 16).map_err(|_| D::Error::custom("no key"))?;
         }
-        if record::hex(&key) == *text { Ok(NameKey::new(key)) } else { Err(D::Error::custom("no key")) }
+        if record::hex(&key) == *text {
+            Ok(NameKey::new(key))
+        } else {
+            Err(D::Error::custom("no key"))
+        }
     }
 }
 

@@ -59,7 +59,9 @@ impl Host {
 
 /// Looks for a process of this boot and namespace.
 pub(super) fn process(pid: u32) -> Process {
-    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Process::Gone };
+    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return Process::Gone;
+    };
     // Also tells when /proc hides the processes of other users (`hidepid`).
     if test_kill_process(number) == Err(rustix::io::Errno::SRCH) {
         return Process::Gone;

@@ -210,7 +210,7 @@ impl Volume {
             }
             Err(error) => {
                 if let Some(claim) = &claim {
-                    term::withdraw(&bucket, claim, &ambient).await;
+                    term::give_back(&bucket, claim).await;
                 }
                 Err(error)
             }

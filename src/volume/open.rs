@@ -46,8 +46,6 @@ pub(super) struct Prepared {
     pub(super) bucket: Bucket,
     /// The header.
     pub(super) header: Header,
-    /// The state that holds.
-    pub(super) state: State,
     /// The session; `None` for a read-only mount.
     pub(super) claim: Option<Claim>,
     /// The metadata.
@@ -77,8 +75,8 @@ pub async fn inspect(config: &VolumeConfig) -> Result<Summary> {
     Ok(summary(&header, &state, holder, held))
 }
 
-/// Records another encryption mode, which every mount from now on asks for.
-/// [`Kind::Busy`]: another process holds the volume.
+/// Records another encryption mode, which every mount from now on asks for; a running mount of
+/// this process goes on with the one before. [`Kind::Busy`]: another process holds the volume.
 pub async fn set_sse(config: &VolumeConfig, mode: SseMode) -> Result<()> {
     let ambient = Ambient::system();
     let (header, state) = read_identity(config).await?;
@@ -92,13 +90,14 @@ pub async fn set_sse(config: &VolumeConfig, mode: SseMode) -> Result<()> {
     let (bucket, _) = policed(config, policy, &ambient).await?;
     let host = Host::this()?;
     let newest = term::newest(&bucket, &term::list(&bucket).await?).await?;
-    if term::is_own(&newest, &host) {
-        return record_mode(&bucket, &config.name, &state, mode, &ambient).await;
+    if matches!(&newest, Newest::Open(term) if term.is_of(&host)) {
+        record_mode(&bucket, &config.name, &state, mode, &ambient).await?;
+        return Ok(());
     }
     let claim = claim_for_tool(&bucket, &header, &host, &ambient).await?;
     let recorded = record_mode(&bucket, &config.name, &state, mode, &ambient).await;
-    term::withdraw(&bucket, &claim, &ambient).await;
-    recorded
+    term::give_back(&bucket, &claim).await;
+    recorded.map(|_| ())
 }
 
 /// Who the volume is. [`Kind::NotFound`]: there is no volume of that name; what the store refuses
@@ -150,7 +149,7 @@ pub(super) async fn prepare(
         let bucket = reading(config, &state.sse)?;
         let engine = Arc::new(SlateReader::open(bucket.clone()).await?);
         let (claim, previous_was_clean) = (None, true);
-        return Ok(Prepared { bucket, header, state, claim, engine, notices, previous_was_clean });
+        return Ok(Prepared { bucket, header, claim, engine, notices, previous_was_clean });
     }
     header.check_fencing(config.fencing)?;
     let (bucket, omitted) = policed(config, decision.policy, ambient).await?;
@@ -164,13 +163,13 @@ pub(super) async fn prepare(
     let claim = term::claim(&bucket, &claimant, ambient).await?;
     let taken = Taking { config, bucket: &bucket, claim: &claim, memory: options.memory_bytes };
     match taken.take(state, decision.raise, ambient).await {
-        Ok((state, engine)) => {
+        Ok(engine) => {
             let previous_was_clean = claim.previous_was_clean;
             let claim = Some(claim);
-            Ok(Prepared { bucket, header, state, claim, engine, notices, previous_was_clean })
+            Ok(Prepared { bucket, header, claim, engine, notices, previous_was_clean })
         }
         Err(error) => {
-            term::withdraw(&bucket, &claim, ambient).await;
+            term::give_back(&bucket, &claim).await;
             Err(error)
         }
     }
@@ -263,11 +262,12 @@ async fn record_mode(
     state: &State,
     mode: SseMode,
     ambient: &Ambient,
-) -> Result<()> {
-    let (before, after) = (state.sse.clone(), mode.clone());
-    state::create(bucket, &State { sse: mode, ..state.next(ambient) }).await?;
+) -> Result<State> {
+    let next = State { sse: mode, ..state.next(ambient) };
+    state::create(bucket, &next).await?;
+    let (before, after) = (&state.sse, &next.sse);
     tracing::warn!(volume = name, %before, %after, "the volume's encryption policy was changed");
-    Ok(())
+    Ok(next)
 }
 
 /// A session that was claimed, on its way to the metadata.
@@ -284,26 +284,22 @@ impl Taking<'_> {
         seen: State,
         raise: Option<SseMode>,
         ambient: &Ambient,
-    ) -> Result<(State, Arc<dyn Engine>)> {
+    ) -> Result<Arc<dyn Engine>> {
         // What was decided rests on the state; from now on only this session changes it.
         if state::latest(self.bucket, self.claim.volume).await?.as_ref() != Some(&seen) {
             let message = format!("volume `{}` was changed meanwhile", self.config.name);
             return Err(Error::new(Kind::Conflict, message).hint("try again"));
         }
-        let state = match raise {
-            Some(mode) => {
-                record_mode(self.bucket, &self.config.name, &seen, mode.clone(), ambient).await?;
-                state::latest(self.bucket, self.claim.volume).await?.unwrap_or(seen)
-            }
-            None => seen,
-        };
+        if let Some(mode) = raise {
+            record_mode(self.bucket, &self.config.name, &seen, mode, ambient).await?;
+        }
         let engine = self.open_engine().await?;
         // A claim that came after ours would find its engine fenced by an older session.
         if term::is_superseded(self.bucket, self.claim.session).await? {
             engine.close(ENGINE_WITHIN).await?;
             return Err(taken());
         }
-        Ok((state, Arc::new(engine)))
+        Ok(Arc::new(engine))
     }
 
     async fn open_engine(&self) -> Result<SlateEngine> {
@@ -328,3 +324,7 @@ fn engine_options(memory_bytes: u64) -> SlateOptions {
         memtable_bytes: usize::try_from(memtable).unwrap_or(usize::MAX),
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+#[path = "open_tests.rs"]
+mod tests;

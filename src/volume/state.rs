@@ -139,7 +139,11 @@ impl State {
 /// The numbers of all states there are.
 pub(super) async fn numbers(bucket: &Bucket) -> Result<BTreeSet<u64>> {
     let objects = bucket.list(name::STATE_PREFIX);
-    objects.map_ok(|object| name::parse_state(&object.name)).try_filter_map(async |n| Ok(n)).try_collect().await
+    objects
+        .map_ok(|object| name::parse_state(&object.name))
+        .try_filter_map(async |n| Ok(n))
+        .try_collect()
+        .await
 }
 
 /// The state that holds; `None` if there is none.

@@ -33,8 +33,8 @@ use crate::types::VolumeId;
 /// Others may take the number we want, so often at most.
 const CLAIMS_MAX: usize = 16;
 
-/// What is given up after a failure is given up within this time.
-const WITHDRAW_WITHIN: Duration = Duration::from_secs(3);
+/// After a failure nobody waits longer than this for the store.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
 
 /// Who has, or had, a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +104,8 @@ impl Term {
         }
     }
 
-    fn is_of(&self, host: &Host) -> bool {
+    /// Whether `host`, this process, has the session.
+    pub(super) fn is_of(&self, host: &Host) -> bool {
         self.boot_id == host.boot_id
             && self.pid_namespace == host.pid_namespace
             && self.pid == host.pid
@@ -287,18 +288,15 @@ pub(super) async fn close(bucket: &Bucket, claim: &Claim, ambient: &Ambient) -> 
     }
 }
 
-/// Gives a session up after a failure, if the store lets us.
-pub(super) async fn withdraw(bucket: &Bucket, claim: &Claim, ambient: &Ambient) {
-    match tokio::time::timeout(WITHDRAW_WITHIN, close(bucket, claim, ambient)).await {
+/// Gives back a session in which nothing was stored: its term goes, so that the one before tells
+/// again how the volume was left. If the store does not let us, the end of this process tells.
+pub(super) async fn give_back(bucket: &Bucket, claim: &Claim) {
+    let own = [name::term(claim.session)];
+    match tokio::time::timeout(GIVE_BACK_WITHIN, bucket.delete(&own)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the term stays open"),
         Err(_) => tracing::warn!("the term stays open: the store does not answer"),
     }
-}
-
-/// The error for a volume that somebody holds.
-pub(super) fn busy(holder: &str) -> Error {
-    Error::new(Kind::Busy, format!("the volume is in use: {holder}"))
 }
 
 fn admit(newest: &Newest, claimant: &Claimant<'_>) -> Result<()> {
@@ -312,7 +310,11 @@ fn admit(newest: &Newest, claimant: &Claimant<'_>) -> Result<()> {
             Ok(())
         }
         Judgement::Held(holder) => {
-            Err(busy(&holder).hint("stop it there, or fence it with `--takeover`"))
+            let error = Error::new(Kind::Busy, format!("the volume is in use: {holder}"));
+            Err(match claimant.mountpoint.as_os_str().is_empty() {
+                true => error.hint("stop it there first"),
+                false => error.hint("stop it there, or fence it with `--takeover`"),
+            })
         }
     }
 }
@@ -362,7 +364,6 @@ async fn forget(bucket: &Bucket, terms: &Terms, kept: SessionId) {
     }
 }
 
-/// Whether the newest session is of this very process.
-pub(super) fn is_own(newest: &Newest, host: &Host) -> bool {
-    matches!(newest, Newest::Open(term) if term.is_of(host))
-}
+#[cfg(test)]
+#[path = "term_tests.rs"]
+mod tests;
