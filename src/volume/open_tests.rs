@@ -82,13 +82,14 @@ async fn a_volume_is_created_mounted_and_deleted() {
 async fn encryption_that_was_asked_for_once_is_remembered() {
     let config = volume("sticky").await;
     let first = open(&config, asking(SseMode::Aes256)).await.unwrap();
-    assert_eq!((first.state.number, &first.state.sse), (2, &SseMode::Aes256));
+    let state = read_identity(&config).await.unwrap().1;
+    assert_eq!((state.number, state.sse), (2, SseMode::Aes256));
     assert!(first.notices[0].contains("encrypts every object anyway"));
     end(first).await;
 
     let second = open(&config, options()).await.unwrap();
     assert_eq!(second.bucket.policy().unwrap().mode, SseMode::Aes256);
-    assert_eq!(second.state.number, 2);
+    assert_eq!(read_identity(&config).await.unwrap().1.number, 2);
     end(second).await;
 
     let weaker = open(&config, asking(SseMode::None)).await.err().unwrap();
@@ -98,7 +99,8 @@ async fn encryption_that_was_asked_for_once_is_remembered() {
     set_sse(&config, SseMode::None).await.unwrap();
     set_sse(&config, SseMode::None).await.unwrap();
     let third = open(&config, options()).await.unwrap();
-    assert_eq!((third.state.number, &third.state.sse), (3, &SseMode::None));
+    let state = read_identity(&config).await.unwrap().1;
+    assert_eq!((state.number, state.sse), (3, SseMode::None));
     let (session, clean) = (third.claim.unwrap().session, third.previous_was_clean);
     assert_eq!((session, clean), (SessionId(3), true));
 }
