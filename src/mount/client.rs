@@ -20,10 +20,12 @@ use super::mountpoint;
 use super::mountpoint::Detach;
 use super::registry::Entry;
 use super::registry::Registry;
+use super::registry::place_of;
 use super::request::StartRequest;
 use super::request::notices;
 use super::serve::serve;
 use super::status::MountStatus;
+use crate::config::VolumeConfig;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -62,11 +64,11 @@ pub enum Started {
 /// foreground, in this process, and returns when the mount is gone.
 pub fn start(request: StartRequest) -> Result<Started> {
     let mut request = request.settle()?;
-    if already(&request)? {
-        return Ok(Started::Already);
-    }
     // What can be wrong on this side is said before a process is made.
     let volume = request.load_config()?.volume(&request.volume)?;
+    if already(&request, &volume)? {
+        return Ok(Started::Already);
+    }
     let config = request.mount_config(&volume)?;
     request.log_file = request.log_file.or_else(|| config.log_file.clone());
     let notices = notices(&config, &volume);
@@ -278,9 +280,14 @@ fn is_zombie(stat: &str) -> bool {
 }
 
 /// Whether the same volume is mounted there. Another one there is found by the mount itself.
-fn already(request: &StartRequest) -> Result<bool> {
+fn already(request: &StartRequest, volume: &VolumeConfig) -> Result<bool> {
     let mounts = mounts_of(&request.volume)?;
-    Ok(mounts.iter().any(|mount| mount.entry.mountpoint == request.dir))
+    let same = |entry: &Entry| {
+        let place = (&entry.provider, &entry.bucket, &entry.prefix);
+        let (provider, bucket, prefix) = place_of(volume);
+        entry.mountpoint == request.dir && place == (&provider, &bucket, &prefix)
+    };
+    Ok(mounts.iter().any(|mount| same(&mount.entry)))
 }
 
 fn senseless() -> Error {

@@ -25,6 +25,7 @@ use rustix::fs::FlockOperation;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::config::VolumeConfig;
 use crate::config::environment;
 use crate::error::Error;
 use crate::error::Kind;
@@ -55,6 +56,13 @@ pub struct Entry {
     pub bucket: String,
     /// The prefix inside the bucket.
     pub prefix: String,
+}
+
+/// Where a volume lies: provider, bucket (for `local` the directory), prefix.
+pub(super) fn place_of(config: &VolumeConfig) -> (String, String, String) {
+    let directory = config.path.as_deref().map(Path::to_string_lossy);
+    let bucket = directory.map_or_else(|| config.bucket.clone(), Into::into);
+    (config.provider.name.clone(), bucket, config.prefix.clone())
 }
 
 /// The run directory.

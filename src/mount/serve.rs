@@ -22,6 +22,7 @@ use super::notify;
 use super::registry::Claim;
 use super::registry::Entry;
 use super::registry::Registry;
+use super::registry::place_of;
 use super::request::StartRequest;
 use super::status::MountStatus;
 use super::status::rfc3339;
@@ -370,7 +371,7 @@ fn occupied(request: &StartRequest) -> fuse::Occupied {
 }
 
 fn entry(request: &StartRequest, options: &MountConfig, config: &VolumeConfig) -> Entry {
-    let directory = config.path.as_deref().map(Path::to_string_lossy);
+    let (provider, bucket, prefix) = place_of(config);
     Entry {
         volume: request.volume.clone(),
         mountpoint: request.dir.clone(),
@@ -378,8 +379,8 @@ fn entry(request: &StartRequest, options: &MountConfig, config: &VolumeConfig) -
         version: env!("CARGO_PKG_VERSION").to_owned(),
         since: rfc3339(Ambient::system().now()),
         read_only: options.read_only,
-        provider: config.provider.name.clone(),
-        bucket: directory.map_or_else(|| config.bucket.clone(), Into::into),
-        prefix: config.prefix.clone(),
+        provider,
+        bucket,
+        prefix,
     }
 }

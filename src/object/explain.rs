@@ -128,15 +128,24 @@ fn by_kind(doing: Doing<'_>, cause: &opendal::Error, seen: &Seen) -> Meaning {
 fn by_answer(cause: &opendal::Error, seen: &Seen, words: impl Fn() -> String) -> Meaning {
     match seen.status {
         Some(507) => (Kind::NoSpace, "the store is full".to_owned(), None),
-        Some(501) => (Kind::Unsupported, format!("the store cannot do it: {}", words()), None),
+        Some(501) => (
+            Kind::Unsupported,
+            format!("the store cannot do it: {}", words()),
+            Some("ask for less (`sse`), or see `cairnfs providers` for a row that fits".to_owned()),
+        ),
         Some(301..=308) => {
             let hint = "correct `region` and `endpoint` in the volume's config".to_owned();
             (Kind::Denied, "the bucket is somewhere else".to_owned(), Some(hint))
         }
         Some(400..500) if !cause.is_temporary() && !cause.is_persistent() => {
-            (Kind::Denied, format!("the store refuses it: {}", words()), None)
+            let hint = "correct the volume's config; `cairnfs providers show` tells what fits";
+            (Kind::Denied, format!("the store refuses it: {}", words()), Some(hint.to_owned()))
         }
-        Some(500..) => (Kind::Unavailable, format!("the store fails: {}", words()), None),
+        Some(500..) => (
+            Kind::Unavailable,
+            format!("the store fails: {}", words()),
+            Some("try again; if it goes on, look into the store's own log".to_owned()),
+        ),
         Some(_) => (Kind::Unavailable, format!("the answer broke off: {}", words()), None),
         None => unreachable_store(root_cause(cause)),
     }

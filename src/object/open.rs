@@ -104,7 +104,8 @@ impl Bucket {
         let endpoint = volume.endpoint.as_deref();
         let witness = Witness::new(row.clone(), policy, endpoint, shared.counters.clone())?;
         let operator = layers::stack(operator, witness, shared.health.clone());
-        let wire = Wire { operator, place: place.into(), row };
+        let endpoint = endpoint.map(Arc::from);
+        let wire = Wire { operator, place: place.into(), endpoint, row };
         Ok(Self::over(shared, Store::Wire(wire)))
     }
 

@@ -14,8 +14,9 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 
-/// All steps together; with the tidying after a failure the probe ends within five seconds.
-const STEPS_WITHIN: Duration = Duration::from_secs(4);
+/// All steps together. A refusal ends the probe at once; this is for a store that is slow to begin
+/// (SeaweedFS grows its first volumes for seconds) or does not answer at all.
+const STEPS_WITHIN: Duration = Duration::from_secs(12);
 const TIDYING_WITHIN: Duration = Duration::from_millis(900);
 
 /// What the probe learned.
@@ -28,15 +29,15 @@ pub struct ProbeReport {
 }
 
 impl Bucket {
-    /// Tries the store once, with an object of its own below [`name::PROBE_PREFIX`], within five
-    /// seconds. [`Kind::Policy`]: encryption is refused or not confirmed; [`Kind::Denied`]: wrong
+    /// Tries the store once, with an object of its own below [`name::PROBE_PREFIX`]; a refusal ends
+    /// it at once, silence within thirteen seconds. [`Kind::Policy`]: encryption is refused or not confirmed; [`Kind::Denied`]: wrong
     /// bucket, keys, permissions or clock; [`Kind::Unavailable`]: the endpoint does not answer.
     pub async fn probe(&self, session_name: &str) -> Result<ProbeReport> {
         let name = format!("{}{session_name}", name::PROBE_PREFIX);
         let prober = self.trusting(Trust::Probe);
         let steps = tokio::time::timeout(STEPS_WITHIN, prober.steps(&name)).await;
         let outcome = steps.unwrap_or_else(|_| {
-            Err(Error::new(Kind::Unavailable, "the store does not answer within four seconds")
+            Err(Error::new(Kind::Unavailable, "the store does not answer within twelve seconds")
                 .with("object", self.full_name(&name))
                 .hint("check the network and `endpoint`"))
         });

@@ -46,6 +46,8 @@ pub(super) struct Wire {
     pub operator: Operator,
     /// `bucket/prefix/`: what a person needs to find an object.
     pub place: Arc<str>,
+    /// Where the store answers; `None`: the service's own default.
+    pub endpoint: Option<Arc<str>>,
     pub row: Arc<Provider>,
 }
 
@@ -224,7 +226,11 @@ impl Wire {
         cause: &opendal::Error,
         seen: &Seen,
     ) -> Error {
-        explain(Doing { verb, object: &self.object(name), demand }, cause, seen)
+        let error = explain(Doing { verb, object: &self.object(name), demand }, cause, seen);
+        match &self.endpoint {
+            Some(endpoint) if seen.status.is_none() => error.with("endpoint", endpoint),
+            _ => error,
+        }
     }
 }
 

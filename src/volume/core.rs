@@ -126,7 +126,6 @@ impl Core {
         let mut committed = self.committed.subscribe();
         let mut broken = self.broken.subscribe();
         let mut obstacle = self.obstacle.subscribe();
-        obstacle.mark_unchanged();
         if *committed.borrow_and_update() >= target {
             return self.failure().map_or(Ok(()), Err);
         }
@@ -137,12 +136,20 @@ impl Core {
             _ = broken.wait_for(Option::is_some) => {
                 Err(self.failure().unwrap_or_else(closed))
             }
-            changed = obstacle.changed() => match (changed, obstacle.borrow().clone()) {
-                (Ok(()), Some((kind, reason))) => Err(Error::new(kind, reason)),
-                _ => Err(closed()),
-            }
+            met = next_obstacle(&mut obstacle) => Err(met),
         }
     }
+}
+
+/// The next thing that stands in the way, from now on: an old one may be gone by now.
+async fn next_obstacle(obstacle: &mut watch::Receiver<Option<(Kind, String)>>) -> Error {
+    obstacle.mark_unchanged();
+    while obstacle.changed().await.is_ok() {
+        if let Some((kind, reason)) = obstacle.borrow_and_update().clone() {
+            return Error::new(kind, reason);
+        }
+    }
+    closed()
 }
 
 fn closed() -> Error {

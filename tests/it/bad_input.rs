@@ -210,11 +210,11 @@ fn a_typo_in_the_config_names_its_line_and_the_nearest_word() {
         format!("\n[volumes.{NAME}]\n{provider}\n{path} = \"{}\"\n", store.display())
     };
     volume.write_config(&table("provider = \"local\"", "pth"));
-    assert_create_refused(&volume, &["line 4", "`pth`", "`path`"]);
+    assert_create_refused(&volume, &[":4:", "`pth`", "`path`"]);
     volume.write_config(&table("provider = \"locl\"", "path"));
-    assert_create_refused(&volume, &["line 3", "`locl`", "`local`", "amazon-s3"]);
+    assert_create_refused(&volume, &[":3:", "`locl`", "`local`", "amazon-s3"]);
     volume.write_config(&table("provider = \"local\"\nsse = \"aes265\"", "path"));
-    assert_create_refused(&volume, &["line 4", "aes265", "`aes256`"]);
+    assert_create_refused(&volume, &[":4:", "aes265", "`aes256`"]);
     volume.write_config("[volumes.work\n");
     assert_create_refused(&volume, &["line 1"]);
     volume.write_config(&table("provider = \"local\"", "path"));
