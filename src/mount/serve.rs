@@ -1,7 +1,6 @@
 //! A daemon's life: from an opened volume to a file system that answers, and back to a volume with
 //! everything stored. Knows neither how the process was started nor how FUSE speaks.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
