@@ -26,20 +26,13 @@ use crate::crypto::NameKey;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
-use crate::meta::key;
-use crate::meta::kv::Batch;
 use crate::meta::kv::Engine;
 use crate::meta::kv::SlateEngine;
 use crate::meta::kv::SlateOptions;
-use crate::meta::value::Inode;
-use crate::meta::value::Superblock;
-use crate::meta::value::mode;
+use crate::meta::root_batch;
 use crate::object::Bucket;
 use crate::object::name;
 use crate::provider::SseMode;
-use crate::types::ContentId;
-use crate::types::Epoch;
-use crate::types::Ino;
 use crate::types::VolumeId;
 
 /// Bytes of a block that a new volume may have. Smaller ones cost requests, larger ones memory.
@@ -197,38 +190,6 @@ async fn remove_leftovers(bucket: &Bucket) -> Result<()> {
         tracing::info!(objects = leftovers.len(), "removing what an interrupted create left");
     }
     bucket.delete(&leftovers).await
-}
-
-/// What a volume's metadata begins with: the root directory, and the superblock of epoch 1.
-fn root_batch(ambient: &Ambient, uid: u32, gid: u32) -> Batch {
-    let now = ambient.now();
-    let root = Inode {
-        mode: mode::DIRECTORY | 0o755,
-        uid,
-        gid,
-        nlink: 2,
-        rdev: 0,
-        size: 0,
-        atime: now,
-        mtime: now,
-        ctime: now,
-        btime: now,
-        flags: 0,
-        content: ContentId(Ino::ROOT.0),
-        cuts: Vec::new(),
-    };
-    let superblock = Superblock {
-        epoch: Epoch(1),
-        ino_limit: Ino::ROOT.0 + 1,
-        content_limit: 1,
-        seq_limit: 1,
-        inodes: 1,
-        bytes: 0,
-    };
-    vec![
-        (key::inode(Ino::ROOT), Some(root.encode())),
-        (key::superblock(), Some(superblock.encode())),
-    ]
 }
 
 #[cfg(all(test, feature = "testing"))]

@@ -1,8 +1,13 @@
 //! Creators against buckets in memory: crashes at every request, and each other.
 
 use super::*;
+use crate::meta::key;
+use crate::meta::value::Inode;
+use crate::meta::value::Superblock;
 use crate::object::MemoryStore;
 use crate::object::fault::Faults;
+use crate::types::Epoch;
+use crate::types::Ino;
 use crate::types::SessionId;
 use crate::volume::testing;
 
