@@ -1,53 +1,48 @@
-//! One volume's table of the config file. (skeleton)
+//! One volume as the config describes it, checked against its provider's row. A key that means
+//! nothing to the row is an error, since a setting that is silently ignored is believed in.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Secret;
+use serde::Deserialize;
+
+use super::Credentials;
+use super::MountConfig;
+use super::endpoint;
+use super::endpoint::Places;
+use super::endpoint::PlainHttp;
+use super::file::Engine;
+use super::file::RawCredentials;
+use super::file::RawVolume;
+use crate::error::Error;
+use crate::error::Kind;
 use crate::error::Result;
+use crate::provider::Api;
 use crate::provider::Provider;
+use crate::provider::RegionRule;
+use crate::provider::Service;
 use crate::provider::SseMode;
 
 /// What happens when a write is not confirmed encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SseVerify { /// The write fails.
- Strict, /// It is counted and logged.
- Warn }
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SseVerify {
+    /// The write fails.
+    Strict,
+    /// It is counted and logged.
+    Warn,
+}
 
 /// How a volume keeps a second writer out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fencing { /// Measured when the volume is created.
- Auto, /// The store refuses to create what exists.
- ConditionalCreate, /// Each create is read back.
- ReadBack }
-
-/// Where keys come from.
-#[derive(Debug, Clone)]
-pub enum Credentials {
-    /// The provider's own chain (environment, profile, instance or workload identity).
-    Chain,
-    /// `$PREFIX_ACCESS_KEY_ID`, `$PREFIX_SECRET_ACCESS_KEY`, `$PREFIX_SESSION_TOKEN`.
-    Environment(String),
-    /// A file of keys, refused when others can read it.
-    File(PathBuf),
-    /// A command that prints the keys as JSON.
-    Command(String),
-}
-
-/// A key pair, read.
-#[derive(Debug, Clone)]
-pub struct KeyPair {
-    /// The access key id (for Azure: the account's name).
-    pub access_key_id: String,
-    /// The secret (for Azure: the account's key).
-    pub secret_access_key: Secret,
-    /// A session token, with temporary keys.
-    pub session_token: Option<Secret>,
-}
-
-impl Credentials {
-    /// Reads the keys; `None`: use the provider's own chain.
-    pub fn resolve(&self) -> Result<Option<KeyPair>> { todo!() }
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fencing {
+    /// Measured when the volume is created.
+    Auto,
+    /// The store refuses to create what exists.
+    ConditionalCreate,
+    /// Each create is read back.
+    ReadBack,
 }
 
 /// One volume as the config file describes it, checked against its provider's row.
@@ -61,9 +56,10 @@ pub struct VolumeConfig {
     pub bucket: String,
     /// The prefix inside the bucket; empty or ending in `/`.
     pub prefix: String,
-    /// The directory of a `local` volume.
+    /// The directory of a `local` volume; absolute.
     pub path: Option<PathBuf>,
-    /// The endpoint, filled in from the row's template when the file has none.
+    /// The endpoint, filled in from the row's template when the file has none; without a slash
+    /// at its end. `None` for `local` and `memory`.
     pub endpoint: Option<String>,
     /// The region.
     pub region: Option<String>,
@@ -79,4 +75,225 @@ pub struct VolumeConfig {
     pub sse_verify: Option<SseVerify>,
     /// How a second writer is kept out.
     pub fencing: Fencing,
+    /// The volume's own settings for mounts, over the defaults.
+    pub mount: MountConfig,
+}
+
+impl VolumeConfig {
+    /// What an unconfirmed write means, with the default filled in.
+    pub fn verify(&self) -> SseVerify {
+        self.sse_verify.unwrap_or(match &self.provider.proof {
+            Some(_) => SseVerify::Strict,
+            None => SseVerify::Warn,
+        })
+    }
+
+    /// Whether writes can be held to `mode` here; if not, why, and what to do.
+    pub fn check_mode(&self, mode: &SseMode) -> Result<()> {
+        self.provider.check_mode(mode)?;
+        let exposed = self.endpoint.as_deref().is_some_and(endpoint::is_exposed);
+        if exposed && self.provider.mode_requires_tls(mode) {
+            let title = &self.provider.title;
+            return Err(Error::new(Kind::Policy, format!("{title} takes `{mode}` over TLS only"))
+                .hint("use an https:// endpoint"));
+        }
+        if self.sse_verify == Some(SseVerify::Strict)
+            && self.provider.proof.is_none()
+            && *mode != SseMode::None
+        {
+            let title = &self.provider.title;
+            let message =
+                format!("`sse-verify = \"strict\"` cannot be met: {title} proves nothing");
+            return Err(Error::new(Kind::Policy, message)
+                .hint("remove the key: what the provider documents is trusted then, and counted"));
+        }
+        Ok(())
+    }
+
+    /// Checks what the file says of volume `name` against its row. `standard_region` is what the
+    /// environment says for Amazon's tools.
+    pub(super) fn build(
+        name: &str,
+        raw: RawVolume,
+        row: Arc<Provider>,
+        standard_region: Option<&str>,
+    ) -> Result<Self> {
+        foreign_keys(&raw, &row)?;
+        absolute_paths(&raw)?;
+        if raw.metadata.engine == Some(Engine::Postgres) {
+            return Err(Error::new(Kind::Unsupported, "engine `postgres` is not available yet")
+                .hint(
+                    "use `engine = \"bucket\"`: one machine writes, metadata lies in the bucket",
+                ));
+        }
+        let fencing = raw.metadata.fencing.unwrap_or(Fencing::Auto);
+        if fencing == Fencing::ConditionalCreate && !row.conditional_create.works() {
+            let message = format!("{} does not refuse to create what exists", row.title);
+            return Err(Error::new(Kind::Config, message).hint("use `fencing = \"read-back\"`"));
+        }
+        let region = region(raw.region.as_deref(), &row, standard_region)?;
+        let plain_http = raw.plain_http.unwrap_or(false);
+        let volume = Self {
+            name: name.to_owned(),
+            bucket: bucket(raw.bucket.as_deref(), &row)?,
+            prefix: prefix(raw.prefix.as_deref().unwrap_or_default())?,
+            path: path(raw.path.as_ref(), &row)?,
+            endpoint: endpoint_of(&raw, &row, region.as_deref())?,
+            mount: mount(&raw)?,
+            account: raw.account,
+            region,
+            plain_http,
+            credentials: match raw.credentials {
+                None => Credentials::Chain,
+                Some(RawCredentials::Env(prefix)) => Credentials::Environment(prefix),
+                Some(RawCredentials::File(path)) => Credentials::File(path),
+                Some(RawCredentials::Command(command)) => Credentials::Command(command),
+            },
+            sse: raw.sse,
+            sse_verify: raw.sse_verify,
+            fencing,
+            provider: row,
+        };
+        if let Some(mode) = &volume.sse {
+            volume.check_mode(mode)?;
+        }
+        Ok(volume)
+    }
+}
+
+fn is_remote(row: &Provider) -> bool {
+    match row.service {
+        Service::S3 | Service::Gcs | Service::Azblob => true,
+        Service::Fs | Service::Memory => false,
+    }
+}
+
+fn foreign_keys(raw: &RawVolume, row: &Provider) -> Result<()> {
+    let remote = is_remote(row);
+    let template = |place| row.endpoint.as_deref().is_some_and(|text| text.contains(place));
+    let azure = row.service == Service::Azblob;
+    let keys = [
+        ("bucket", raw.bucket.is_some(), remote),
+        ("path", raw.path.is_some(), row.service == Service::Fs),
+        ("endpoint", raw.endpoint.is_some(), remote),
+        ("region", raw.region.is_some(), row.access.region_rule != RegionRule::None),
+        ("account", raw.account.is_some(), azure || template("{account}")),
+        ("namespace", raw.namespace.is_some(), template("{namespace}")),
+        ("plain-http", raw.plain_http.is_some(), remote),
+        ("credentials", raw.credentials.is_some(), remote),
+    ];
+    match keys.iter().find(|(_, given, means)| *given && !means) {
+        Some((key, ..)) => {
+            let message = format!("`{key}` means nothing for provider `{}`", row.name);
+            Err(Error::new(Kind::Config, message).hint("remove the key"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A daemon works in `/`, wherever it was started.
+fn absolute_paths(raw: &RawVolume) -> Result<()> {
+    let keys = match &raw.credentials {
+        Some(RawCredentials::File(path)) => Some(path),
+        Some(RawCredentials::Env(_) | RawCredentials::Command(_)) | None => None,
+    };
+    let customer_key = match &raw.sse {
+        Some(SseMode::CustomerKeyFile(path)) => Some(path),
+        _ => None,
+    };
+    let paths = [raw.path.as_ref(), keys, customer_key, raw.cache_dir.as_ref()];
+    match paths.into_iter().flatten().find(|path| !path.is_absolute()) {
+        Some(path) => {
+            let message = format!("path `{}` is not absolute", path.display());
+            Err(Error::new(Kind::Config, message).hint("write it from `/` on"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn region(given: Option<&str>, row: &Provider, standard: Option<&str>) -> Result<Option<String>> {
+    let native = row.service == Service::S3 && row.api == Api::Native;
+    let standard = standard.filter(|_| native);
+    let region = given.or(standard).or(row.region.as_deref()).map(str::to_owned);
+    if region.is_none() && row.access.region_rule == RegionRule::Required {
+        return Err(Error::new(Kind::Config, "it does not say `region`")
+            .hint("add the bucket's region, as in `region = \"eu-central-1\"`"));
+    }
+    Ok(region)
+}
+
+fn bucket(given: Option<&str>, row: &Provider) -> Result<String> {
+    match given {
+        None | Some("") if is_remote(row) => {
+            Err(Error::new(Kind::Config, "it does not say `bucket`")
+                .hint("add the name of a bucket that exists, as in `bucket = \"acme-photos\"`"))
+        }
+        Some(bucket) if bucket.contains(['/', ' ']) => {
+            let message = format!("`{bucket}` is no bucket's name");
+            Err(Error::new(Kind::Config, message)
+                .hint("what follows the bucket goes into `prefix`"))
+        }
+        Some(bucket) if row.virtual_host && bucket.contains('.') => {
+            let message =
+                format!("bucket `{bucket}` has a dot, so it cannot be part of a host name");
+            Err(Error::new(Kind::Config, message).hint("use a bucket without dots"))
+        }
+        bucket => Ok(bucket.unwrap_or_default().to_owned()),
+    }
+}
+
+fn prefix(given: &str) -> Result<String> {
+    let inner = given.trim_matches('/');
+    if inner.is_empty() {
+        return Ok(String::new());
+    }
+    if inner.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        let message = format!("`{given}` is no prefix: a part is empty, `.` or `..`");
+        return Err(Error::new(Kind::Config, message).hint("write it as `prefix = \"cairn/\"`"));
+    }
+    Ok(format!("{inner}/"))
+}
+
+fn path(given: Option<&PathBuf>, row: &Provider) -> Result<Option<PathBuf>> {
+    let example = "add a directory, as in `path = \"/var/lib/cairnfs/scratch\"`";
+    match given {
+        None if row.service == Service::Fs => {
+            Err(Error::new(Kind::Config, "it does not say `path`").hint(example))
+        }
+        path => Ok(path.cloned()),
+    }
+}
+
+fn endpoint_of(raw: &RawVolume, row: &Provider, region: Option<&str>) -> Result<Option<String>> {
+    if !is_remote(row) {
+        return Ok(None);
+    }
+    let (account, namespace) = (raw.account.as_deref(), raw.namespace.as_deref());
+    let given = match &raw.endpoint {
+        Some(endpoint) => endpoint.clone(),
+        None => endpoint::fill(row, Places { region, account, namespace })?,
+    };
+    if row.access.tls_required && given.starts_with("http://") {
+        let message = format!("{} answers over TLS only", row.title);
+        return Err(Error::new(Kind::Config, message).hint("use an https:// endpoint"));
+    }
+    let plain_http = match raw.plain_http {
+        Some(true) => PlainHttp::Allowed,
+        Some(false) | None => PlainHttp::LoopbackOnly,
+    };
+    endpoint::check(&given, plain_http).map(Some)
+}
+
+fn mount(raw: &RawVolume) -> Result<MountConfig> {
+    let default = MountConfig::default();
+    let mount = MountConfig {
+        memory_bytes: raw.memory.map_or(default.memory_bytes, |size| size.0),
+        commit_interval: raw.commit_interval.map_or(default.commit_interval, |span| span.0),
+        readahead_bytes: raw.readahead.map_or(default.readahead_bytes, |size| size.0),
+        cache_dir: raw.cache_dir.clone(),
+        cache_size_bytes: raw.cache_size.map(|size| size.0),
+        ..default
+    };
+    mount.check()?;
+    Ok(mount)
 }

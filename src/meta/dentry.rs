@@ -23,6 +23,7 @@ use super::value::mode;
 use super::xattr;
 use crate::ambient::Timestamp;
 use crate::crypto::NameKey;
+use crate::crypto::name_hash;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -87,7 +88,7 @@ pub(super) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub(super) fn new(names: &NameKey, dir: Ino, name: &'a FileName) -> Self {
-        Self { dir, name, hash: names.hash(dir, name) }
+        Self { dir, name, hash: name_hash(names, dir, name) }
     }
 
     pub(super) fn key(&self) -> Bytes {

@@ -17,6 +17,10 @@ use crate::types::WriteSeq;
 const CHUNK_VERSION: u8 = 1;
 const BLOCK_VERSION: u8 = 1;
 
+/// The generation of the volume key that the frames are sealed with; more come with end-to-end
+/// encryption.
+const KEY_GENERATION: u8 = 0;
+
 const INLINE: u8 = 0;
 const STORED: u8 = 1;
 
@@ -251,7 +255,7 @@ pub fn within_chunk(base: u64, start: u64, end: u64) -> Range<u32> {
 fn encode_frames(writer: &mut Writer, frames: &[Frame]) {
     writer.number(frames.len() as u64);
     let first = frames.first().expect("a stored extent has frames");
-    writer.number(first.at.into()).number(first.index.into());
+    writer.byte(KEY_GENERATION).number(first.at.into()).number(first.index.into());
     for frame in frames {
         writer.number(frame.stored.into()).number(frame.plain.into()).byte(frame.codec);
     }
@@ -261,6 +265,9 @@ fn decode_stored(reader: &mut Reader, len: u32) -> Result<Place> {
     let block = BlockId(reader.raw(16)?.as_ref().try_into().map_err(|_| reader.fault())?);
     let skip = reader.small()?;
     let count = reader.count()?;
+    if count == 0 || reader.byte()? != KEY_GENERATION {
+        return Err(reader.fault());
+    }
     let (mut at, mut index) = (reader.small()?, reader.small()?);
     let mut frames = Vec::with_capacity(count);
     let mut plain_sum = 0u64;

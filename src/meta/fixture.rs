@@ -12,11 +12,11 @@ use super::NewNode;
 use super::OpenFiles;
 use super::key;
 use super::kv::Engine;
+use super::kv::MemoryEngine;
 use super::kv::Store;
 use super::kv::Usage;
 use super::kv::UsageChange;
 use super::kv::View;
-use super::kv::memory::MemoryEngine;
 use super::root_batch;
 use super::value::Inode;
 use super::value::Superblock;
@@ -93,7 +93,7 @@ impl Bed {
             bytes: usage.bytes,
         };
         let changes = [(key::superblock(), Some(superblock.encode()))];
-        self.meta.store.apply(View::Frozen, changes, UsageChange::default(), || ());
+        self.meta.store.apply(View::Frozen, || (changes.into(), UsageChange::default(), ()));
         self.engine.commit(self.meta.store.frozen().0).await.unwrap();
         self.meta.store.thaw();
         assert_eq!(self.findings(View::Frozen).await, [""; 0]);

@@ -1,173 +1,377 @@
-//! A bucket: all that upper layers may ask of storage, through one OpenDAL operator. (skeleton)
+//! A bucket: all that upper layers may ask of storage. The operator of a volume is built here,
+//! with its layers and the witness, so that there is one place where encryption is decided.
+//! Knows no block, no metadata and no file.
 
-pub mod name;
-#[cfg(feature = "testing")]
+mod answer;
+mod counts;
+#[cfg(test)]
+mod double;
+mod explain;
+#[cfg(any(test, feature = "testing"))]
 pub mod fault;
+mod layers;
+mod local;
+mod memory;
+pub mod name;
+mod open;
+mod operator;
+mod probe;
+#[cfg(any(test, feature = "testing"))]
+mod rows;
+mod sse;
+#[cfg(test)]
+mod tests;
+mod wire;
+#[cfg(test)]
+mod wire_tests;
+mod witness;
+
+pub use answer::Got;
+pub use answer::ObjectMeta;
+pub use answer::Policy;
+pub use answer::Posture;
+pub use answer::Put;
+pub use answer::Tag;
+pub use counts::Counts;
+pub use counts::StoreState;
+pub use memory::MemoryStore;
+pub use probe::ProbeReport;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
+use http::HeaderMap;
 
-use crate::ambient::Timestamp;
+use self::answer::Demand;
+use self::counts::Access;
+use self::counts::Counters;
+use self::counts::Health;
+use self::local::LocalStore;
+use self::sse::Evidence;
+use self::wire::Wire;
+use self::witness::Trust;
 use crate::config::SseVerify;
-use crate::config::VolumeConfig;
+use crate::error::Error;
+use crate::error::Kind;
 use crate::error::Result;
+use crate::provider::ConditionalCreate;
 use crate::provider::Provider;
 use crate::provider::SseMode;
-
-/// The encryption policy of a volume's operator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// What every write must carry.
-    pub mode: SseMode,
-    /// What an unconfirmed write means.
-    pub verify: SseVerify,
-}
-
-/// What is known of a stored object's encryption.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Posture {
-    /// The store said so.
-    Confirmed {
-        /// `AES256`, `aws:kms`, `true`.
-        mode: String,
-        /// The key's name where one was used.
-        key: Option<String>,
-    },
-    /// The provider encrypts everything and gives no evidence.
-    ProviderDefault,
-    /// Asked for, but the store did not confirm.
-    Unconfirmed,
-    /// Not asked for.
-    Absent,
-}
-
-/// The store's name for one version of an object: an ETag, or a generation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tag(pub String);
-
-/// An object's description.
-#[derive(Debug, Clone)]
-pub struct ObjectMeta {
-    /// The name inside the volume (without bucket and prefix).
-    pub name: String,
-    /// Size in bytes.
-    pub size: u64,
-    /// When it was last modified, if the store tells.
-    pub modified: Option<Timestamp>,
-    /// Its version tag, if the store tells.
-    pub tag: Option<Tag>,
-    /// User metadata, if the store keeps any.
-    pub attributes: Vec<(String, String)>,
-}
-
-/// The answer to a write.
-#[derive(Debug, Clone)]
-pub struct Put {
-    /// The new version's tag, if the store tells.
-    pub tag: Option<Tag>,
-    /// What the witness saw.
-    pub posture: Posture,
-}
-
-/// The answer to a read.
-#[derive(Debug, Clone)]
-pub struct Got {
-    /// The bytes of the range.
-    pub body: Bytes,
-    /// The object they belong to (size is the whole object's).
-    pub meta: ObjectMeta,
-}
-
-/// Counts since the bucket was opened.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// PUT and POST requests that create objects.
-    pub put: u64,
-    /// GET requests of objects.
-    pub get: u64,
-    /// HEAD requests.
-    pub head: u64,
-    /// LIST requests.
-    pub list: u64,
-    /// DELETE requests.
-    pub delete: u64,
-    /// Bytes sent in bodies.
-    pub bytes_sent: u64,
-    /// Bytes received in bodies.
-    pub bytes_received: u64,
-    /// Writes that the store confirmed encrypted.
-    pub confirmed: u64,
-    /// Writes to a provider that encrypts by default and gives no evidence.
-    pub provider_default: u64,
-    /// Writes that were asked to be encrypted and are not confirmed.
-    pub unconfirmed: u64,
-    /// Writes for which nothing was asked.
-    pub absent: u64,
-    /// The first object that was not confirmed.
-    pub first_unconfirmed: Option<String>,
-}
-
-/// Whether the store answers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StoreState {
-    /// `None`: the last request was answered; otherwise since when the store has been away.
-    pub away_since: Option<Timestamp>,
-    /// The last error, as a sentence.
-    pub last_error: Option<String>,
-}
 
 /// A volume's bucket. Cheap to clone; all clones share counters and policy.
 #[derive(Clone)]
 pub struct Bucket {
-    _inner: Arc<()>,
+    shared: Arc<Shared>,
+    store: Store,
+    trust: Trust,
+    #[cfg(any(test, feature = "testing"))]
+    faults: Option<fault::FaultControl>,
+}
+
+struct Shared {
+    row: Arc<Provider>,
+    policy: Option<Policy>,
+    /// What stands before a name so that a person finds the object.
+    place: String,
+    counters: Arc<Counters>,
+    health: Arc<Health>,
+}
+
+#[derive(Clone)]
+enum Store {
+    Wire(Wire),
+    Local(LocalStore),
+    Memory(MemoryStore),
 }
 
 impl Bucket {
-    /// Builds the operator of `volume` with its layers and the witness.
-    /// No request is sent. `policy: None` gives an operator that cannot write at all.
-    pub fn open(_volume: &VolumeConfig, _policy: Option<Policy>) -> Result<Self> { todo!() }
-
-    /// Wraps a bucket in the seeded fault layer; for tests.
-    #[cfg(feature = "testing")]
-    pub fn memory_with_faults(_faults: fault::Faults) -> Self { todo!() }
-
     /// The provider's row.
-    pub fn provider(&self) -> &Provider { todo!() }
+    pub fn provider(&self) -> &Provider {
+        &self.shared.row
+    }
 
     /// The policy writes are held to; `None`: cannot write.
-    pub fn policy(&self) -> Option<&Policy> { todo!() }
+    pub fn policy(&self) -> Option<&Policy> {
+        self.shared.policy.as_ref()
+    }
 
     /// Writes an object with one request, whatever was there. Durable when it returns.
-    pub async fn put(&self, _name: &str, _body: Bytes) -> Result<Put> { todo!() }
+    pub async fn put(&self, name: &str, body: Bytes) -> Result<Put> {
+        self.write(name, body, Demand::Nothing, &[]).await
+    }
 
-    /// Creates an object exclusively and durably: `Kind::Exists` if it was there.
-    /// `attributes` are stored as user metadata where the store keeps any.
-    pub async fn create(&self, _name: &str, _body: Bytes, _attributes: &[(String, String)]) -> Result<Put> { todo!() }
+    /// Creates an object exclusively and durably: [`Kind::Exists`] if it was there, which after
+    /// a lost answer may be this very call's object: `attributes` tell, where the store keeps any.
+    pub async fn create(
+        &self,
+        name: &str,
+        body: Bytes,
+        attributes: &[(String, String)],
+    ) -> Result<Put> {
+        let row = &self.shared.row;
+        match row.conditional_create {
+            ConditionalCreate::None | ConditionalCreate::SilentlyIgnored => {
+                Err(Error::new(Kind::Unsupported, "the provider cannot create exclusively")
+                    .with("provider", &row.name)
+                    .with("object", self.full_name(name)))
+            }
+            ConditionalCreate::IfNoneMatch
+            | ConditionalCreate::GenerationMatch
+            | ConditionalCreate::HardLink
+            | ConditionalCreate::Native => {
+                self.write(name, body, Demand::Absence, attributes).await
+            }
+        }
+    }
 
-    /// Replaces version `tag` of an object: `Kind::Conflict` if it is another version by now.
-    pub async fn update(&self, _name: &str, _body: Bytes, _tag: &Tag, _attributes: &[(String, String)]) -> Result<Put> { todo!() }
+    /// Replaces version `tag` of an object: [`Kind::Conflict`] if it is another version by now.
+    pub async fn update(
+        &self,
+        name: &str,
+        body: Bytes,
+        tag: &Tag,
+        attributes: &[(String, String)],
+    ) -> Result<Put> {
+        if !self.shared.row.conditional_update {
+            return Err(Error::new(Kind::Unsupported, "the provider cannot compare versions")
+                .with("provider", &self.shared.row.name)
+                .with("object", self.full_name(name)));
+        }
+        self.write(name, body, Demand::Version(tag.clone()), attributes).await
+    }
 
     /// Reads an object, or a range of it. `Ok(None)`: it still is version `unless`.
-    pub async fn get(&self, _name: &str, _range: Option<Range<u64>>, _unless: Option<&Tag>) -> Result<Option<Got>> { todo!() }
+    /// [`Kind::Corrupt`] if the object ends before the range does.
+    pub async fn get(
+        &self,
+        name: &str,
+        range: Option<Range<u64>>,
+        unless: Option<&Tag>,
+    ) -> Result<Option<Got>> {
+        name::check(name)?;
+        if range.as_ref().is_some_and(Range::is_empty) {
+            let meta = self.head(name).await?;
+            return Ok(Some(Got { body: Bytes::new(), meta }));
+        }
+        let got = self
+            .request(Access::Read, 0, async {
+                match &self.store {
+                    Store::Wire(wire) => wire.get(self.trust, name, range, unless).await,
+                    Store::Local(local) => local.get(name, range, unless).await,
+                    Store::Memory(memory) => memory.get(name, range, unless),
+                }
+            })
+            .await?;
+        if let Some(got) = &got {
+            self.received(got.body.len()).await;
+        }
+        Ok(got)
+    }
 
     /// Describes an object.
-    pub async fn head(&self, _name: &str) -> Result<ObjectMeta> { todo!() }
+    pub async fn head(&self, name: &str) -> Result<ObjectMeta> {
+        Ok(self.describe(name).await?.0)
+    }
 
     /// What the store says of an object's encryption, by a HEAD.
-    pub async fn posture(&self, _name: &str) -> Result<Posture> { todo!() }
+    pub async fn posture(&self, name: &str) -> Result<Posture> {
+        Ok(self.describe(name).await?.1)
+    }
 
     /// Lists the objects below a prefix, in no particular order, without directories.
-    pub fn list(&self, _prefix: &str) -> BoxStream<'static, Result<ObjectMeta>> { todo!() }
+    pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>> {
+        if let Err(error) = name::check_prefix(prefix) {
+            return futures::stream::iter([Err(error)]).boxed();
+        }
+        let (bucket, prefix) = (self.clone(), prefix.to_owned());
+        let opened = async move {
+            let listing = bucket
+                .request(Access::List, 0, async {
+                    Ok(match &bucket.store {
+                        Store::Wire(wire) => wire.list(bucket.trust, &prefix),
+                        Store::Local(local) => local.list(&prefix),
+                        Store::Memory(memory) => memory.list(&prefix),
+                    })
+                })
+                .await;
+            match listing {
+                Ok(objects) => objects.inspect(move |o| bucket.shared.health.note(o)).boxed(),
+                Err(error) => futures::stream::iter([Err(error)]).boxed(),
+            }
+        };
+        futures::stream::once(opened).flatten().boxed()
+    }
 
     /// Deletes objects, as many per request as the row allows; a missing one is no error.
-    pub async fn delete(&self, _names: &[String]) -> Result<()> { todo!() }
+    pub async fn delete(&self, names: &[String]) -> Result<()> {
+        names.iter().try_for_each(|name| name::check(name))?;
+        let Some(first) = names.first() else { return Ok(()) };
+        self.writable(first)?;
+        self.request(Access::Delete, 0, async {
+            match &self.store {
+                Store::Wire(wire) => wire.delete(self.trust, names).await,
+                Store::Local(local) => local.delete(names).await,
+                Store::Memory(memory) => {
+                    memory.delete(names);
+                    Ok(())
+                }
+            }
+        })
+        .await
+    }
 
     /// Counts since the bucket was opened.
-    pub fn counts(&self) -> Counts { todo!() }
+    pub fn counts(&self) -> Counts {
+        self.shared.counters.snapshot()
+    }
 
     /// Whether the store answers.
-    pub fn state(&self) -> StoreState { todo!() }
+    pub fn state(&self) -> StoreState {
+        self.shared.health.snapshot()
+    }
+
+    /// The same bucket, which reads server errors in another way.
+    fn trusting(&self, trust: Trust) -> Self {
+        Self { trust, ..self.clone() }
+    }
+
+    /// Removes what crashed writers left behind, where that is ours to do.
+    async fn sweep(&self) -> Result<()> {
+        match &self.store {
+            Store::Local(local) => local.sweep_temporaries().await,
+            Store::Wire(_) | Store::Memory(_) => Ok(()),
+        }
+    }
+
+    fn full_name(&self, name: &str) -> String {
+        format!("{}{name}", self.shared.place)
+    }
+
+    fn writable(&self, name: &str) -> Result<&Policy> {
+        self.policy().ok_or_else(|| {
+            Error::new(Kind::Policy, "this operator may only read")
+                .with("object", self.full_name(name))
+        })
+    }
+
+    async fn write(
+        &self,
+        name: &str,
+        body: Bytes,
+        demand: Demand,
+        attributes: &[(String, String)],
+    ) -> Result<Put> {
+        name::check(name)?;
+        let policy = self.writable(name)?;
+        let size = body.len();
+        if size as u64 > self.shared.row.single_put_max {
+            return Err(Error::new(Kind::Invalid, "the object is too large for one request")
+                .with("object", self.full_name(name))
+                .with("bytes", size)
+                .with("bytes-max", self.shared.row.single_put_max));
+        }
+        let put = self
+            .request(Access::Write, size, async {
+                match &self.store {
+                    Store::Wire(wire) => {
+                        wire.write(self.trust, name, body, &demand, attributes).await
+                    }
+                    Store::Local(local) => {
+                        let tag = local.write(name, body, &demand).await?;
+                        Ok(Put { tag, posture: self.posture_of_silence(policy) })
+                    }
+                    Store::Memory(memory) => {
+                        let tag = memory.write(name, body, &demand, attributes)?;
+                        Ok(Put { tag, posture: self.posture_of_silence(policy) })
+                    }
+                }
+            })
+            .await?;
+        self.settle(name, policy, put).await
+    }
+
+    /// Gives an unconfirmed write its second chance, counts it, and applies the policy.
+    async fn settle(&self, name: &str, policy: &Policy, mut put: Put) -> Result<Put> {
+        let proof = self.shared.row.proof.as_ref();
+        if put.posture == Posture::Unconfirmed && proof.is_some_and(|proof| proof.on_head) {
+            // Whatever keeps the HEAD from answering, nothing is confirmed then.
+            put.posture = self.posture(name).await.unwrap_or(Posture::Unconfirmed);
+        }
+        #[cfg(any(test, feature = "testing"))]
+        if self.faults.as_ref().is_some_and(fault::FaultControl::unconfirmed) {
+            put.posture = Posture::Unconfirmed;
+        }
+        self.shared.counters.posture(name, &put.posture);
+        if put.posture == Posture::Unconfirmed {
+            let object = self.full_name(name);
+            tracing::warn!(object, "the store does not confirm that the object is encrypted");
+            if policy.verify == SseVerify::Strict {
+                return Err(Error::new(
+                    Kind::Policy,
+                    "the store does not confirm that the object is encrypted",
+                )
+                .with("object", object)
+                .hint("see `cairnfs providers show`; `sse-verify = \"warn\"` accepts it"));
+            }
+        }
+        Ok(put)
+    }
+
+    async fn describe(&self, name: &str) -> Result<(ObjectMeta, Posture)> {
+        name::check(name)?;
+        let silent = || self.policy().map_or(Posture::Absent, |p| self.posture_of_silence(p));
+        self.request(Access::Describe, 0, async {
+            match &self.store {
+                Store::Wire(wire) => wire.head(self.trust, name).await,
+                Store::Local(local) => Ok((local.head(name).await?, silent())),
+                Store::Memory(memory) => Ok((memory.head(name)?, silent())),
+            }
+        })
+        .await
+    }
+
+    /// The posture of a store that has no headers. The memory of tests confirms what is asked.
+    fn posture_of_silence(&self, policy: &Policy) -> Posture {
+        match (&self.store, &policy.mode) {
+            (Store::Memory(_), mode) if *mode != SseMode::None => {
+                Posture::Confirmed { mode: "AES256".to_owned(), key: None }
+            }
+            _ => sse::judge(&self.shared.row, &policy.mode, Evidence::Write, &HeaderMap::new()),
+        }
+    }
+
+    /// Runs one request: counted where no witness counts, and through the faults of a test.
+    async fn request<T>(
+        &self,
+        access: Access,
+        bytes: usize,
+        run: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        if !matches!(self.store, Store::Wire(_)) {
+            self.shared.counters.request(access);
+            self.shared.counters.sent(bytes);
+        }
+        #[cfg(any(test, feature = "testing"))]
+        let outcome = match &self.faults {
+            Some(faults) => faults.through(access, bytes, run).await,
+            None => run.await,
+        };
+        #[cfg(not(any(test, feature = "testing")))]
+        let outcome = run.await;
+        self.shared.health.note(&outcome);
+        outcome
+    }
+
+    async fn received(&self, bytes: usize) {
+        if !matches!(self.store, Store::Wire(_)) {
+            self.shared.counters.received(bytes);
+        }
+        #[cfg(any(test, feature = "testing"))]
+        if let Some(faults) = &self.faults {
+            faults.received(bytes).await;
+        }
+    }
 }

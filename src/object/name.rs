@@ -1,5 +1,7 @@
 //! Object names: the only place that builds or parses one. See `docs/format.md`, "Names".
 
+use crate::error::Error;
+use crate::error::Kind;
 use crate::error::Result;
 use crate::types::BlockId;
 use crate::types::SessionId;
@@ -17,6 +19,20 @@ pub const ENGINE_PREFIX: &str = "meta/db/";
 /// The probe object of mount `session`.
 pub const PROBE_PREFIX: &str = "meta/probe/";
 
+const CLOSED: &str = ".closed";
+
+/// The records of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TermRecord {
+    /// Who has, or had, the session.
+    Opened,
+    /// It ended cleanly.
+    Closed,
+}
+
+/// The longest name in bytes that every store takes, prefix included (S3's limit).
+pub const BYTES_MAX: usize = 1024;
+
 /// The name of a block.
 pub fn block(id: BlockId) -> String {
     let text = id.to_string();
@@ -30,7 +46,7 @@ pub fn parse_block(name: &str) -> Result<BlockId> {
     if block(id) == name {
         Ok(id)
     } else {
-        Err(crate::error::Error::new(crate::error::Kind::Invalid, "not a block's name").with("object", name))
+        Err(Error::new(Kind::Invalid, "not a block's name").with("object", name))
     }
 }
 
@@ -46,5 +62,92 @@ pub fn term(session: SessionId) -> String {
 
 /// The record that a session ended cleanly.
 pub fn term_closed(session: SessionId) -> String {
-    format!("{TERMS_PREFIX}{:012}.closed", session.0)
+    format!("{TERMS_PREFIX}{:012}{CLOSED}", session.0)
+}
+
+/// The number of a state object; `None` for a foreign object.
+pub fn parse_state(name: &str) -> Option<u64> {
+    let number = name.strip_prefix(STATE_PREFIX)?.parse().ok()?;
+    (state(number) == name).then_some(number)
+}
+
+/// The session that a name below [`TERMS_PREFIX`] is about, and which of its two records it is;
+/// `None` for a foreign object.
+pub fn parse_term(name: &str) -> Option<(SessionId, TermRecord)> {
+    let rest = name.strip_prefix(TERMS_PREFIX)?;
+    let (digits, record, build): (_, _, fn(SessionId) -> String) = match rest.strip_suffix(CLOSED) {
+        Some(digits) => (digits, TermRecord::Closed, term_closed),
+        None => (rest, TermRecord::Opened, term),
+    };
+    let session = SessionId(digits.parse().ok()?);
+    (session <= SessionId::MAX && build(session) == name).then_some((session, record))
+}
+
+/// Checks that a name means the same object on every store and cannot leave the volume:
+/// components of visible bytes, none of them empty, `.` or `..`.
+pub(super) fn check(name: &str) -> Result<()> {
+    let sound = |part: &str| !matches!(part, "" | "." | "..");
+    let visible = |byte: u8| byte > b' ' && byte != 0x7f;
+    let short = name.len() <= BYTES_MAX;
+    if short && name.split('/').all(sound) && name.bytes().all(visible) {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Invalid, "not a name of an object").with("object", name))
+    }
+}
+
+/// Checks a prefix to list: empty, or the beginning of names that [`check`] passes.
+pub(super) fn check_prefix(prefix: &str) -> Result<()> {
+    match prefix.strip_suffix('/').unwrap_or(prefix) {
+        "" if prefix.is_empty() => Ok(()),
+        rest => check(rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blocks_name_parses_back_and_foreign_names_do_not() {
+        let id = BlockId::new(SessionId(7), [0xab; 11]);
+        let name = block(id);
+        assert!(name.starts_with("blocks/ab/ab"));
+        assert_eq!(parse_block(&name).unwrap(), id);
+        assert!(parse_block(&name.replace("blocks/ab", "blocks/ac")).is_err());
+        assert!(parse_block("blocks/ab/readme").is_err());
+    }
+
+    #[test]
+    fn numbered_names_sort_as_their_numbers() {
+        assert!(state(9) < state(10));
+        assert!(term(SessionId(99)) < term(SessionId(100)));
+        assert!(term_closed(SessionId(3)).starts_with(&term(SessionId(3))));
+    }
+
+    #[test]
+    fn states_and_terms_parse_back_and_foreign_names_do_not() {
+        assert_eq!(parse_state(&state(7)), Some(7));
+        for foreign in ["cairnfs.state.7", "cairnfs.state.0000000x", "cairnfs.volume"] {
+            assert_eq!(parse_state(foreign), None, "{foreign}");
+        }
+        let session = SessionId(7);
+        assert_eq!(parse_term(&term(session)), Some((session, TermRecord::Opened)));
+        assert_eq!(parse_term(&term_closed(session)), Some((session, TermRecord::Closed)));
+        for foreign in ["meta/term/7", "meta/term/000000000007.old", "meta/term/+00000000007"] {
+            assert_eq!(parse_term(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn names_that_could_leave_the_volume_are_refused() {
+        for bad in ["", "/a", "a//b", "../a", "a/./b", "a/..", "a b", "a\0", "a/"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+        assert!(check("meta/db/wal/0001.sst").is_ok());
+        for (prefix, fine) in [("", true), ("a/", true), ("a.", true), ("/", false), ("..", false)]
+        {
+            assert_eq!(check_prefix(prefix).is_ok(), fine, "{prefix}");
+        }
+    }
 }

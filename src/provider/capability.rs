@@ -1,4 +1,5 @@
-//! The closed list of what a row can say, each with what we do without it. No provider's name.
+//! The closed list of what a row can say of a store apart from encryption (that is `sse`).
+//! No provider's name.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -19,34 +20,104 @@ pub enum Service {
     Memory,
 }
 
-/// What a write request carries when server-side encryption is asked for.
+/// Whether a row speaks the provider's own protocol or a compatibility layer of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum SseRequest {
-    /// `x-amz-server-side-encryption`.
-    Header,
-    /// The same header through the provider's S3-compatibility API.
-    CompatHeader,
-    /// Nothing: every object is encrypted anyway.
-    Default,
-    /// Nothing, and the store does not encrypt: asking for encryption is an error.
-    Unsupported,
+pub enum Api {
+    /// The protocol the provider defined.
+    Native,
+    /// Somebody else's protocol, as far as the provider follows it.
+    Compat,
 }
 
-/// Whether objects are encrypted at rest when nothing is asked for.
+/// Where the bucket's name stands in a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum AtRest {
-    /// Every object, always.
-    Always,
-    /// By the bucket's own setting.
-    BucketDefault,
-    /// By the server's configuration.
-    ServerConfig,
-    /// Never.
-    Never,
-    /// Nobody has measured it.
-    Unknown,
+pub enum Addressing {
+    /// In the path.
+    Path,
+    /// In the host name.
+    VirtualHost,
+    /// Either; we use the path, which also works for names with dots and for doubles on loopback.
+    Both,
+    /// There is no URL.
+    None,
+}
+
+/// What a store does with the region in a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegionRule {
+    /// It must be the bucket's; without a default the config must say it.
+    Required,
+    /// Any will do; the row's default is sent.
+    Ignored,
+    /// Not part of the protocol.
+    None,
+}
+
+/// How requests are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signature {
+    /// AWS Signature Version 4.
+    Sigv4,
+    /// An OAuth bearer token.
+    Oauth,
+    /// Azure's shared key or a SAS token.
+    SharedKey,
+    /// Not at all.
+    None,
+}
+
+/// Whether the signature covers the body. OpenDAL always sends `UNSIGNED-PAYLOAD`, so a store
+/// that insists on more cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PayloadSigning {
+    /// `UNSIGNED-PAYLOAD` is accepted.
+    Unsigned,
+    /// The protocol does not sign bodies.
+    None,
+}
+
+/// How a store is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Access {
+    /// Where the bucket's name stands.
+    pub addressing: Addressing,
+    /// What the region means.
+    pub region_rule: RegionRule,
+    /// How requests are signed.
+    pub signature: Signature,
+    /// Whether bodies are signed.
+    pub payload_signing: PayloadSigning,
+    /// Whether `http://` is refused by the store.
+    pub tls_required: bool,
+}
+
+/// The checksum a store wants on writes beyond TLS and Content-MD5 on batch deletes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Checksum {
+    /// None is sent.
+    None,
+    /// `x-amz-checksum-crc32c`.
+    Crc32c,
+    /// `Content-MD5`.
+    Md5,
+}
+
+/// Which LIST request a store answers well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListVersion {
+    /// ListObjects.
+    V1,
+    /// ListObjectsV2.
+    V2,
+    /// The service's only one.
+    Native,
 }
 
 /// How a store refuses to overwrite an existing object.
@@ -67,46 +138,41 @@ pub enum ConditionalCreate {
     SilentlyIgnored,
 }
 
-/// Which encryption is asked of the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SseMode {
-    /// Nothing is asked.
-    None,
-    /// SSE-S3: the store's own keys, `AES256`.
-    Aes256,
-    /// SSE-KMS with the named key.
-    Kms(String),
-    /// DSSE-KMS with the named key.
-    Dsse(String),
-    /// SSE-C with the key in the named file.
-    CustomerKeyFile(std::path::PathBuf),
+impl ConditionalCreate {
+    /// Whether a create that loses is told so.
+    pub fn works(self) -> bool {
+        match self {
+            Self::IfNoneMatch | Self::GenerationMatch | Self::HardLink | Self::Native => true,
+            Self::None | Self::SilentlyIgnored => false,
+        }
+    }
 }
 
-/// Where the store gives evidence of encryption.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SseProof {
-    /// The answer to the write carries it.
-    pub on_write: bool,
-    /// The answer to a HEAD carries it.
-    pub on_head: bool,
-    /// The header that carries it, lower case, in the answer to a write.
-    pub write_header: String,
-    /// The header that carries it in the answer to a HEAD.
-    pub head_header: String,
-    /// The values that count when no mode was asked for (`AES256`, `aws:kms`, `true`, …).
-    pub accept: Vec<String>,
+/// What a store's sizes are bounded by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Objects larger than this cannot be written with one PUT (bytes).
+    pub single_put_max_bytes: u64,
+    /// The smallest part but the last of a multipart upload (bytes); `None`: no multipart.
+    pub part_min_bytes: Option<u64>,
+    /// The most parts of one upload; `None`: no multipart.
+    pub parts_max: Option<u32>,
+    /// Whether all parts but the last must have one size.
+    pub equal_parts: bool,
+    /// Whether a part can be copied from another object.
+    pub part_copy: bool,
 }
 
-/// An answer by which a store refuses encryption for good.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SseRefusal {
-    /// The HTTP status.
-    pub status: u16,
-    /// The code in the error document, when it must match.
-    pub code: Option<String>,
-    /// The sentence for the user: why the store cannot encrypt.
-    pub meaning: String,
-    /// What to do about it.
-    pub hint: String,
+/// What a store charges, in US dollars, at its list price for standard storage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Costs {
+    /// A million PUT requests.
+    pub usd_per_million_puts: f64,
+    /// A million GET requests.
+    pub usd_per_million_gets: f64,
+    /// A GiB for a month.
+    pub usd_per_gib_month: f64,
+    /// Days that a deleted object is charged for at least.
+    pub minimum_days: u32,
 }

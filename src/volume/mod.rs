@@ -1,5 +1,16 @@
 //! A volume: bucket, metadata and blocks, opened together. (skeleton)
 
+mod budget;
+mod content;
+mod core;
+mod dirty;
+mod epoch;
+mod flush;
+mod register;
+#[cfg(feature = "testing")]
+pub mod sabotage;
+mod upkeep;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::Look;
 use super::Report;
 use crate::crypto::NameKey;
+use crate::crypto::name_hash;
 use crate::error::Result;
 use crate::meta::dentry::COOKIE_MIN;
 use crate::meta::dentry::cookie;
@@ -145,7 +146,7 @@ impl Nodes {
         let mut seen = BTreeSet::new();
         for dentry in &group.0 {
             let Dentry { name, index, .. } = dentry;
-            report.expect(names.hash(dir, name) == hash, || {
+            report.expect(name_hash(names, dir, name) == hash, || {
                 format!("{what}: {name:?} has another hash")
             });
             report.expect(seen.insert(name.as_bytes()), || format!("{what}: {name:?} twice"));

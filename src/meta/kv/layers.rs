@@ -102,10 +102,6 @@ impl Layers {
         self.live.is_empty()
     }
 
-    pub(super) fn has_frozen(&self) -> bool {
-        self.frozen.is_some()
-    }
-
     pub(super) fn bytes(&self) -> usize {
         let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.len() * 256);
         self.live_bytes + self.live.len() * 96 + frozen

@@ -10,8 +10,10 @@
 
 mod engine;
 mod layers;
-pub mod memory;
-// pub mod slate;
+mod memory;
+mod slate;
+#[cfg(test)]
+mod suite;
 mod txn;
 
 pub use engine::Batch;
@@ -19,6 +21,10 @@ pub use engine::Engine;
 pub use layers::Usage;
 pub use layers::UsageChange;
 pub use layers::View;
+pub use memory::MemoryEngine;
+pub use slate::SlateEngine;
+pub use slate::SlateOptions;
+pub use slate::SlateReader;
 pub use txn::Txn;
 
 use std::ops::Range;
@@ -146,17 +152,16 @@ impl Store {
     }
 
     /// Changes `view` without a transaction: for keys that only the caller ever changes (extents,
-    /// blocks). `hook` runs at the same instant.
+    /// blocks). `compute` runs under the gate and tells the changes; what else it does happens at
+    /// the same instant.
     pub fn apply<T>(
         &self,
         view: View,
-        changes: impl IntoIterator<Item = (Bytes, Option<Bytes>)>,
-        usage: UsageChange,
-        hook: impl FnOnce() -> T,
+        compute: impl FnOnce() -> (Vec<(Bytes, Option<Bytes>)>, UsageChange, T),
     ) -> T {
         let mut layers = self.gate.lock();
+        let (changes, usage, answer) = compute();
         layers.apply(view, changes, usage);
-        let answer = hook();
         let full = layers.is_full(1);
         drop(layers);
         if full {
@@ -165,10 +170,10 @@ impl Store {
         answer
     }
 
-    /// Runs `hook` while nothing can commit.
-    pub fn under_gate<T>(&self, hook: impl FnOnce() -> T) -> T {
-        let _layers = self.gate.lock();
-        hook()
+    /// Runs `hook` while nothing can commit, and tells it whether the live layer is empty.
+    pub fn under_gate<T>(&self, hook: impl FnOnce(bool) -> T) -> T {
+        let layers = self.gate.lock();
+        hook(layers.live_is_empty())
     }
 
     /// Closes the live layer: it becomes the frozen one, a fresh one takes its place, and `hook`
@@ -180,12 +185,6 @@ impl Store {
         drop(layers);
         self.room.notify_waiters();
         answer
-    }
-
-    /// Whether anything happened since the last freeze.
-    pub fn is_idle(&self) -> bool {
-        let layers = self.gate.lock();
-        layers.live_is_empty() && !layers.has_frozen()
     }
 
     /// What the frozen layer changes, and the usage at its instant.

@@ -1,0 +1,248 @@
+//! SlateDB in the volume's bucket: the engine of a volume that one machine writes.
+//!
+//! A commit is one `WriteBatch` and one flush. SlateDB appends a batch to its log buffer in one
+//! step, under a lock, and cuts log objects between such steps only; so a batch lies in one log
+//! object, which one PUT creates, and in one memtable. After a crash it is there wholly or not at
+//! all. Knows no key's meaning; sees the store through [`Bucket`] only.
+
+mod fault;
+mod reader;
+mod settings;
+mod store;
+#[cfg(all(test, feature = "testing"))]
+mod crash_tests;
+#[cfg(all(test, feature = "testing"))]
+pub(super) mod tests;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use slatedb::CompactorBuilder;
+use slatedb::Db;
+use slatedb::DbIterator;
+use slatedb::DbStatus;
+use slatedb::SstBlockSize;
+use slatedb::WriteBatch;
+use slatedb::config::CloseOptions;
+use slatedb::config::DurabilityLevel;
+use slatedb::config::FlushOptions;
+use slatedb::config::FlushType;
+use slatedb::config::ReadOptions;
+use slatedb::config::ScanOptions;
+use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+pub use reader::SlateReader;
+pub use settings::SlateOptions;
+
+use self::fault::Verdict;
+use self::store::Store;
+use super::Batch;
+use super::Engine;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::object::Bucket;
+use crate::object::name::ENGINE_PREFIX;
+
+/// After so many commits the memtable is written out, however small it is: each commit is a log
+/// object, which the next mount reads and which is deleted only after.
+const COMMITS_PER_MEMTABLE: u64 = 1024;
+
+/// What a scan fetches ahead, so that a cold directory is few requests.
+const READ_AHEAD_BYTES: usize = 128 << 10;
+
+/// The metadata engine of a mount that owns its volume.
+pub struct SlateEngine {
+    db: Db,
+    status: watch::Receiver<DbStatus>,
+    verdict: Arc<Verdict>,
+    commits: AtomicU64,
+    runtime: Handle,
+    /// Compaction and garbage collection compute here, off the threads that answer.
+    background: Option<Runtime>,
+}
+
+impl SlateEngine {
+    /// Opens the metadata below `meta/db/`, creates it if there is none, and thereby fences
+    /// whoever had it open. Background work runs on the runtime of the caller.
+    ///
+    /// `Kind::Unavailable` when the store did not answer within `deadline`; `Kind::Fenced` when
+    /// another session opened it at the same time; what the store refuses (`Kind::Denied`,
+    /// `Kind::Policy`) ends the opening at once.
+    pub async fn open(bucket: Bucket, options: SlateOptions, deadline: Duration) -> Result<Self> {
+        let verdict = Arc::new(Verdict::new());
+        let store = Arc::new(Store::new(bucket.clone(), verdict.clone()));
+        let background = background()?;
+        let compactor = CompactorBuilder::new(path(), store.clone())
+            .with_options(settings::compaction())
+            .with_runtime(background.handle().clone());
+        let opening = Db::builder(path(), store)
+            .with_settings(settings::settings(&options, bucket.provider().conditional_update))
+            .with_sst_block_size(SstBlockSize::Block16Kib)
+            .with_db_cache(settings::cache(options.cache_bytes), 0)
+            .with_compactor_builder(compactor)
+            .with_gc_runtime(background.handle().clone())
+            .build();
+        let opened = match timeout(deadline, Box::pin(opening)).await {
+            Ok(opened) => opened.map_err(fault::from_slate),
+            Err(_) => Err(late(&bucket, deadline)),
+        };
+        match opened {
+            Ok(db) => {
+                verdict.opened();
+                let (status, runtime) = (db.subscribe(), Handle::current());
+                let (commits, background) = (AtomicU64::new(0), Some(background));
+                Ok(Self { db, status, verdict, commits, runtime, background })
+            }
+            Err(error) => {
+                background.shutdown_background();
+                Err(error.while_doing("cannot open the volume's metadata"))
+            }
+        }
+    }
+
+    async fn write(&self, batch: Batch) -> Result<(), slatedb::Error> {
+        let mut changes = WriteBatch::new();
+        for (key, value) in batch {
+            match value {
+                Some(value) => changes.put_bytes(key, value),
+                None => changes.delete(key),
+            }
+        }
+        self.db.write(changes).await?;
+        self.db.flush().await
+    }
+
+    /// Bounds what the next mount has to replay.
+    fn count_commit(&self) {
+        let commits = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
+        if !commits.is_multiple_of(COMMITS_PER_MEMTABLE) {
+            return;
+        }
+        let db = self.db.clone();
+        self.runtime.spawn(async move {
+            let memtable = FlushOptions { flush_type: FlushType::MemTable };
+            if let Err(error) = db.flush_with_options(memtable).await {
+                tracing::debug!(%error, "the memtable was not written out");
+            }
+        });
+    }
+}
+
+#[async_trait]
+impl Engine for SlateEngine {
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.db.get_with_options(key, &read_options()).await.map_err(fault::from_slate)
+    }
+
+    async fn scan(&self, range: Range<Bytes>, limit: usize) -> Result<Vec<(Bytes, Bytes)>> {
+        if range.is_empty() || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let entries = self.db.scan_with_options(range, &scan_options()).await;
+        take(entries.map_err(fault::from_slate)?, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        self.health()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            refusal = self.verdict.refusal() => Err(refusal.error()),
+            written = self.write(batch) => {
+                written.map_err(fault::from_slate)?;
+                self.count_commit();
+                Ok(())
+            }
+        }
+    }
+
+    fn health(&self) -> Result<()> {
+        if let Some(refusal) = self.verdict.refused() {
+            return Err(refusal.error());
+        }
+        match self.status.borrow().close_reason {
+            Some(reason) => Err(fault::closed(reason)),
+            None => Ok(()),
+        }
+    }
+
+    async fn close(&self, deadline: Duration) -> Result<()> {
+        match timeout(deadline, self.db.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the metadata engine was closed already"),
+            Err(_) => tracing::warn!("the metadata engine did not close in time; its log has all"),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SlateEngine {
+    /// Like a crash: stops the background work and flushes nothing.
+    fn drop(&mut self) {
+        let db = self.db.clone();
+        self.runtime.spawn(async move {
+            let at_once = CloseOptions::default().with_flush_type(None);
+            if let Err(error) = db.close_with_options(at_once).await {
+                tracing::trace!(%error, "the metadata engine was closed already");
+            }
+        });
+        if let Some(background) = self.background.take() {
+            background.shutdown_background();
+        }
+    }
+}
+
+fn path() -> &'static str {
+    ENGINE_PREFIX.trim_end_matches('/')
+}
+
+fn background() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("cairnfs-compact")
+        .enable_time()
+        .build()
+        .map_err(|cause| Error::new(Kind::Internal, "cannot start a thread").because(cause))
+}
+
+fn late(bucket: &Bucket, deadline: Duration) -> Error {
+    let error = Error::new(Kind::Unavailable, format!("the store did not answer in {deadline:?}"));
+    match bucket.state().last_error {
+        Some(last) => error.with("its last error:", last),
+        None => error,
+    }
+}
+
+/// What is not durable is not read: the overlay above holds it.
+fn read_options() -> ReadOptions {
+    ReadOptions::default().with_durability_filter(DurabilityLevel::Remote)
+}
+
+fn scan_options() -> ScanOptions {
+    ScanOptions::default()
+        .with_durability_filter(DurabilityLevel::Remote)
+        .with_cache_blocks(true)
+        .with_read_ahead_bytes(READ_AHEAD_BYTES)
+}
+
+async fn take(mut entries: DbIterator, limit: usize) -> Result<Vec<(Bytes, Bytes)>> {
+    let mut taken = Vec::new();
+    while taken.len() < limit {
+        match entries.next().await.map_err(fault::from_slate)? {
+            Some(entry) => taken.push((entry.key, entry.value)),
+            None => break,
+        }
+    }
+    Ok(taken)
+}

@@ -1,0 +1,107 @@
+//! Reads a volume's metadata without owning it: follows the latest state and writes nothing at
+//! all, so that credentials that can only read suffice.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use slatedb::DbReader;
+use slatedb::DbReaderMode;
+use slatedb::DbStatus;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::Batch;
+use super::Engine;
+use super::fault;
+use super::fault::Verdict;
+use super::settings;
+use super::store::Store;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::object::Bucket;
+use crate::object::name::ENGINE_PREFIX;
+
+/// How long the opening waits for a store that is away.
+const OPEN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Memory for blocks, indexes and filters.
+const CACHE_BYTES: u64 = 32 << 20;
+
+/// A read-only engine over a bucket that somebody else may be writing.
+pub struct SlateReader {
+    reader: DbReader,
+    status: watch::Receiver<DbStatus>,
+}
+
+impl SlateReader {
+    /// Opens the metadata at its latest durable state and follows it every ten seconds.
+    ///
+    /// `Kind::NotFound` when the bucket holds no metadata, `Kind::Unavailable` when the store does
+    /// not answer in thirty seconds.
+    pub async fn open(bucket: Bucket) -> Result<Self> {
+        let opening = Self::open_unbounded(bucket.clone());
+        let opened = match timeout(OPEN_DEADLINE, Box::pin(opening)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(super::late(&bucket, OPEN_DEADLINE)),
+        };
+        opened.map_err(|error| error.while_doing("cannot read the volume's metadata"))
+    }
+
+    async fn open_unbounded(bucket: Bucket) -> Result<Self> {
+        if bucket.list(ENGINE_PREFIX).next().await.transpose()?.is_none() {
+            return Err(Error::new(Kind::NotFound, "the bucket holds no metadata")
+                .with("prefix", ENGINE_PREFIX));
+        }
+        let verdict = Arc::new(Verdict::new());
+        let store = Arc::new(Store::new(bucket, verdict.clone()));
+        let reader = DbReader::builder(super::path(), store)
+            .with_reader_mode(DbReaderMode::FollowLatest)
+            .with_db_cache(settings::cache(CACHE_BYTES), 0)
+            .build()
+            .await
+            .map_err(fault::from_slate)?;
+        verdict.opened();
+        let status = reader.subscribe();
+        Ok(Self { reader, status })
+    }
+}
+
+#[async_trait]
+impl Engine for SlateReader {
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.reader.get(key).await.map_err(fault::from_slate)
+    }
+
+    async fn scan(&self, range: Range<Bytes>, limit: usize) -> Result<Vec<(Bytes, Bytes)>> {
+        if range.is_empty() || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let entries = self.reader.scan_with_options(range, &super::scan_options()).await;
+        super::take(entries.map_err(fault::from_slate)?, limit).await
+    }
+
+    async fn commit(&self, _batch: Batch) -> Result<()> {
+        Err(Error::new(Kind::ReadOnly, "the volume's metadata is opened for reading only"))
+    }
+
+    fn health(&self) -> Result<()> {
+        match self.status.borrow().close_reason {
+            Some(reason) => Err(fault::closed(reason)),
+            None => Ok(()),
+        }
+    }
+
+    async fn close(&self, deadline: Duration) -> Result<()> {
+        match timeout(deadline, self.reader.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the reader was closed already"),
+            Err(_) => tracing::debug!("the reader did not close in time"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! How a bucket comes about: a volume's config and a policy become a store with its layers.
+//! Sends nothing.
+
+use std::sync::Arc;
+
+use super::Bucket;
+use super::Shared;
+use super::Store;
+use super::answer::Policy;
+use super::counts::Counters;
+use super::counts::Health;
+#[cfg(any(test, feature = "testing"))]
+use super::fault::FaultControl;
+#[cfg(any(test, feature = "testing"))]
+use super::fault::Faults;
+use super::layers;
+use super::local::LocalStore;
+use super::memory::MemoryStore;
+use super::operator;
+#[cfg(any(test, feature = "testing"))]
+use super::rows;
+use super::sse;
+use super::wire::Wire;
+use super::witness::Trust;
+use super::witness::Witness;
+use crate::ambient::Ambient;
+use crate::config::KeyPair;
+use crate::config::VolumeConfig;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::provider::Provider;
+use crate::provider::Service;
+use crate::provider::SseMode;
+use crate::provider::SseRequest;
+
+impl Bucket {
+    /// Builds the operator of `volume` with its layers and the witness.
+    /// No request is sent. `policy: None` gives an operator that cannot write at all.
+    /// [`Kind::Config`] if the settings do not fit together or the provider cannot encrypt so.
+    pub fn open(volume: &VolumeConfig, policy: Option<Policy>) -> Result<Self> {
+        // Keys that expire belong here: rebuild the operator with new ones before they do.
+        let keys = match volume.provider.service {
+            Service::S3 | Service::Azblob => volume.credentials.resolve()?,
+            Service::Gcs | Service::Fs | Service::Memory => None,
+        };
+        Self::open_with(volume, policy, keys.as_ref())
+    }
+
+    /// As [`Bucket::open`], but without asking for encryption on the wire: for a store that
+    /// encrypts everything and refuses to be asked (`on-refusal = "omit"`).
+    pub fn open_without_header(volume: &VolumeConfig, policy: Policy) -> Result<Self> {
+        let row = Provider { sse_request: SseRequest::Default, ..(*volume.provider).clone() };
+        let volume = VolumeConfig { provider: Arc::new(row), ..volume.clone() };
+        Self::open(&volume, Some(policy))
+    }
+
+    /// A bucket over objects in memory, which confirms whatever encryption is asked; for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn memory(store: &MemoryStore, policy: Option<Policy>) -> Self {
+        let place = "memory:/".to_owned();
+        Self::over(
+            Shared::new(Arc::new(rows::memory()), policy, place),
+            Store::Memory(store.clone()),
+        )
+    }
+
+    /// Puts the seeded fault layer over a bucket; for tests.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn with_faults(self, faults: Faults) -> (Self, FaultControl) {
+        let control = FaultControl::new(faults);
+        (Self { faults: Some(control.clone()), ..self }, control)
+    }
+
+    pub(super) fn open_with(
+        volume: &VolumeConfig,
+        policy: Option<Policy>,
+        keys: Option<&KeyPair>,
+    ) -> Result<Self> {
+        let row = volume.provider.clone();
+        let mode = match &policy {
+            Some(policy) => policy.mode.clone(),
+            // Objects under a customer's key cannot be read without it.
+            None => match &volume.sse {
+                Some(key @ SseMode::CustomerKeyFile(_)) => key.clone(),
+                _ => SseMode::None,
+            },
+        };
+        sse::required(&row, &mode)?;
+        let operator = match row.service {
+            Service::S3 => operator::s3(volume, &mode, keys)?,
+            Service::Gcs => operator::gcs(volume)?,
+            Service::Azblob => operator::azblob(volume, &mode, keys)?,
+            Service::Fs => return Self::directory(volume, policy),
+            Service::Memory => {
+                let place = format!("memory:{}/", volume.name);
+                let store = Store::Memory(MemoryStore::of_volume(&volume.name));
+                return Ok(Self::over(Shared::new(row, policy, place), store));
+            }
+        };
+        let place = format!("{}/{}", volume.bucket, volume.prefix);
+        let shared = Shared::new(row.clone(), policy.clone(), place.clone());
+        let endpoint = volume.endpoint.as_deref();
+        let witness = Witness::new(row.clone(), policy, endpoint, shared.counters.clone())?;
+        let operator = layers::stack(operator, witness, shared.health.clone());
+        let wire = Wire { operator, place: place.into(), row };
+        Ok(Self::over(shared, Store::Wire(wire)))
+    }
+
+    fn directory(volume: &VolumeConfig, policy: Option<Policy>) -> Result<Self> {
+        let path = volume.path.as_ref().ok_or_else(|| {
+            Error::new(Kind::Config, "the volume has no `path`")
+                .with("volume", &volume.name)
+                .hint("set `path` in the volume's config to a directory")
+        })?;
+        let root = path.join(&volume.prefix);
+        let place = format!("{}/", root.display());
+        let shared = Shared::new(volume.provider.clone(), policy, place);
+        Ok(Self::over(shared, Store::Local(LocalStore::new(root))))
+    }
+
+    fn over(shared: Shared, store: Store) -> Self {
+        Self {
+            shared: Arc::new(shared),
+            store,
+            trust: Trust::MayPass,
+            #[cfg(any(test, feature = "testing"))]
+            faults: None,
+        }
+    }
+}
+
+impl Shared {
+    fn new(row: Arc<Provider>, policy: Option<Policy>, place: String) -> Self {
+        let counters = Arc::<Counters>::default();
+        let health = Arc::new(Health::new(Ambient::system()));
+        Self { row, policy, place, counters, health }
+    }
+}

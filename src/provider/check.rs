@@ -1,0 +1,97 @@
+//! Whether a row can do a mode of encryption, as a sentence for a person.
+
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::provider::AtRest;
+use crate::provider::KeyId;
+use crate::provider::KeySupport;
+use crate::provider::Provider;
+use crate::provider::RefusalScope;
+use crate::provider::SseMode;
+use crate::provider::SseRefusal;
+use crate::provider::SseRequest;
+use crate::provider::Support;
+
+impl Provider {
+    /// Whether volumes here can have `mode`; if not, why, and what to do. What the store or
+    /// OpenDAL cannot do is refused here, never silently dropped.
+    pub fn check_mode(&self, mode: &SseMode) -> Result<()> {
+        match mode {
+            SseMode::None => Ok(()),
+            SseMode::Aes256 if self.sse_request == SseRequest::Unsupported => {
+                Err(Error::new(Kind::Policy, format!("{} does not encrypt at rest", self.title))
+                    .hint("set `sse = \"none\"` for this volume and rely on `--encrypt`"))
+            }
+            SseMode::Aes256 => Ok(()),
+            SseMode::Kms(key) => self.check_key("SSE-KMS", &self.kms, key.is_empty()),
+            SseMode::Dsse(key) => self.check_key("DSSE-KMS", &self.dsse, key.is_empty()),
+            SseMode::CustomerKeyFile(path) => {
+                let nameless = path.as_os_str().is_empty();
+                self.check_key("SSE-C", &self.customer_key, nameless)
+            }
+        }
+    }
+
+    /// Whether the store takes `mode` over TLS only.
+    pub fn mode_requires_tls(&self, mode: &SseMode) -> bool {
+        match mode {
+            SseMode::None | SseMode::Aes256 => false,
+            SseMode::Kms(_) => self.kms.requires_tls,
+            SseMode::Dsse(_) => self.dsse.requires_tls,
+            SseMode::CustomerKeyFile(_) => self.customer_key.requires_tls,
+        }
+    }
+
+    /// Whether asking for `AES256` changes nothing, because every object is encrypted anyway.
+    pub fn encrypts_anyway(&self) -> bool {
+        self.at_rest == AtRest::Always
+    }
+
+    /// The refusal that an answer to a write with encryption asked for amounts to, if any: it is
+    /// for good and must not be retried.
+    pub fn refusal(
+        &self,
+        status: u16,
+        code: &str,
+        message: &str,
+        scope: RefusalScope,
+    ) -> Option<&SseRefusal> {
+        self.refusals.iter().find(|refusal| refusal.matches(status, code, message, scope))
+    }
+
+    fn check_key(&self, what: &str, row: &KeySupport, nameless: bool) -> Result<()> {
+        let title = &self.title;
+        let refuse = |message: String| Error::new(Kind::Policy, message).hint(self.instead());
+        match row.support {
+            Support::Yes | Support::OptIn => {}
+            Support::No => return Err(refuse(format!("{title} has no {what}"))),
+            Support::Unknown => {
+                return Err(refuse(format!("nobody has measured whether {title} has {what}")));
+            }
+        }
+        if !row.settable {
+            return Err(refuse(format!(
+                "{title} has {what}, but it cannot be asked for through OpenDAL"
+            )));
+        }
+        if nameless && row.key_id != KeyId::None {
+            return Err(Error::new(Kind::Config, format!("{what} at {title} needs a key"))
+                .hint("name the key, as in `sse = { kms = \"KEY\" }`"));
+        }
+        if nameless {
+            return Err(Error::new(Kind::Config, format!("{what} needs the file of the key"))
+                .hint("name it, as in `sse = { customer-key-file = \"PATH\" }`"));
+        }
+        Ok(())
+    }
+
+    fn instead(&self) -> &'static str {
+        match self.sse_request {
+            SseRequest::Unsupported => "set `sse = \"none\"` and rely on `--encrypt`",
+            SseRequest::Header | SseRequest::CompatHeader | SseRequest::Default => {
+                "use `sse = \"aes256\"`; a key of your own can be set as the bucket's default"
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Reading the bytes of a content: dirty bytes over extents over blocks.
+
+use bytes::Bytes;
+use bytes::BytesMut;
+
+use super::core::Core;
+use crate::block::Codec;
+use crate::block::FrameRef;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::meta::extent::Chunk;
+use crate::meta::extent::Extent;
+use crate::meta::extent::Frame;
+use crate::meta::extent::Place;
+use crate::meta::key;
+use crate::meta::key::CHUNK_BYTES;
+use crate::meta::kv::View;
+use crate::meta::value::Cut;
+use crate::types::BlockId;
+use crate::types::ContentId;
+use crate::types::FileRange;
+
+/// A block may be reclaimed between looking up its extent and reading it; then the extents are
+/// looked up again. More often than this means that it is missing.
+const LOOKUPS_MAX: u32 = 4;
+
+/// A piece of a file, and where its bytes are.
+enum Piece {
+    Bytes(u64, Bytes),
+    Stored { offset: u64, len: u32, block: BlockId, skip: u32, frames: Vec<FrameRef> },
+}
+
+impl Core {
+    /// The extents of a chunk as `view` sees them.
+    pub(super) async fn chunk(&self, view: View, content: ContentId, index: u64) -> Result<Chunk> {
+        let value = self.meta.store().get_in(view, &key::chunk(content, index)).await?;
+        value.map_or_else(|| Ok(Chunk::default()), |value| Chunk::decode(&value))
+    }
+
+    /// The bytes of `range`, holes as zeros. The caller has clamped it to the file's size.
+    pub(super) async fn read(
+        &self,
+        content: ContentId,
+        cuts: &[Cut],
+        range: FileRange,
+    ) -> Result<Bytes> {
+        let mut lookups = 0;
+        loop {
+            lookups += 1;
+            let pieces = self.pieces(content, cuts, &range).await?;
+            match self.assemble(&range, pieces).await {
+                Err(error) if error.kind() == Kind::NotFound && lookups < LOOKUPS_MAX => {}
+                Err(error) if error.kind() == Kind::NotFound => {
+                    return Err(Error::new(Kind::Corrupt, "a block of the file is missing")
+                        .with("content", content)
+                        .with("offset", range.start)
+                        .because(error));
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Dirty bytes first: what is registered meanwhile is found in the extents after them.
+    async fn pieces(
+        &self,
+        content: ContentId,
+        cuts: &[Cut],
+        range: &FileRange,
+    ) -> Result<Vec<Piece>> {
+        let dirty = self.dirty.lock().read(content, range, cuts);
+        let mut pieces = Vec::with_capacity(dirty.len() + 1);
+        let mut at = range.start;
+        for (offset, bytes) in dirty {
+            self.extents(content, cuts, at..offset, &mut pieces).await?;
+            at = offset + bytes.len() as u64;
+            pieces.push(Piece::Bytes(offset, bytes));
+        }
+        self.extents(content, cuts, at..range.end, &mut pieces).await?;
+        Ok(pieces)
+    }
+
+    async fn extents(
+        &self,
+        content: ContentId,
+        cuts: &[Cut],
+        range: FileRange,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        for index in range.start / CHUNK_BYTES..=(range.end - 1) / CHUNK_BYTES {
+            let base = index * CHUNK_BYTES;
+            let mut chunk = self.chunk(View::Live, content, index).await?;
+            chunk.apply_cuts(base, cuts, &mut Vec::new());
+            let within = crate::meta::extent::within_chunk(base, range.start, range.end);
+            for extent in &chunk.0 {
+                let own = extent.range();
+                if own.start < within.end && within.start < own.end {
+                    pieces.push(piece(base, extent.part(within.clone()))?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn assemble(&self, range: &FileRange, pieces: Vec<Piece>) -> Result<Bytes> {
+        let size = usize::try_from(range.end - range.start).expect("a read fits memory");
+        if let [Piece::Bytes(offset, bytes)] = &pieces[..]
+            && *offset == range.start
+            && bytes.len() == size
+        {
+            return Ok(bytes.clone());
+        }
+        let fetches = pieces.iter().map(|piece| self.fetch(piece));
+        let fetched = futures::future::try_join_all(fetches).await?;
+        if let [(offset, only)] = &fetched[..]
+            && *offset == range.start
+            && let [bytes] = &only[..]
+            && bytes.len() == size
+        {
+            return Ok(bytes.clone());
+        }
+        let mut answer = BytesMut::zeroed(size);
+        for (offset, parts) in fetched {
+            let mut at = usize::try_from(offset - range.start).expect("pieces lie in the range");
+            for part in parts {
+                answer[at..at + part.len()].copy_from_slice(&part);
+                at += part.len();
+            }
+        }
+        Ok(answer.freeze())
+    }
+
+    async fn fetch(&self, piece: &Piece) -> Result<(u64, Vec<Bytes>)> {
+        match piece {
+            Piece::Bytes(offset, bytes) => Ok((*offset, vec![bytes.clone()])),
+            Piece::Stored { offset, len, block, skip, frames } => {
+                let plain = self.cache.read(&self.reader, *block, frames).await?;
+                Ok((*offset, trim(plain, *skip, *len)))
+            }
+        }
+    }
+
+    /// The bytes of one extent, in pieces.
+    pub(super) async fn extent_bytes(&self, extent: &Extent) -> Result<Vec<Bytes>> {
+        let (_, bytes) = self.fetch(&piece(0, extent.clone())?).await?;
+        Ok(bytes)
+    }
+
+    /// Asks for the frames of a range without waiting for them.
+    pub(super) async fn prefetch(
+        &self,
+        content: ContentId,
+        cuts: &[Cut],
+        range: FileRange,
+    ) -> Result<()> {
+        let mut wanted: Vec<(BlockId, Vec<FrameRef>)> = Vec::new();
+        for piece in self.pieces(content, cuts, &range).await? {
+            let Piece::Stored { block, frames, .. } = piece else { continue };
+            match wanted.last_mut() {
+                Some((last, list)) if *last == block => list.extend(frames),
+                _ => wanted.push((block, frames)),
+            }
+        }
+        for (block, frames) in wanted {
+            self.cache.prefetch(&self.reader, block, &frames);
+        }
+        Ok(())
+    }
+
+    /// Bytes of a content that are allocated: dirty, inline or in blocks. About, while it changes.
+    pub(super) async fn allocated(&self, content: ContentId, cuts: &[Cut]) -> Result<u64> {
+        let mut bytes = self.dirty.lock().bytes_of(content);
+        let mut range = key::chunks_from(content, 0);
+        loop {
+            let page = self.meta.store().scan(View::Live, range.clone(), 1_000).await?;
+            for (key, value) in &page {
+                let (_, index) = key::chunk_of(key).expect("the range holds chunk keys only");
+                let mut chunk = Chunk::decode(value)?;
+                chunk.apply_cuts(index * CHUNK_BYTES, cuts, &mut Vec::new());
+                bytes += chunk.bytes();
+                range.start = key::chunk(content, index + 1);
+            }
+            if page.is_empty() {
+                return Ok(bytes);
+            }
+        }
+    }
+
+    /// The data ranges of a content from `offset` on, up to `end`, joined; at most the first few.
+    pub(super) async fn data_ranges(
+        &self,
+        content: ContentId,
+        cuts: &[Cut],
+        range: FileRange,
+    ) -> Result<Vec<FileRange>> {
+        let mut joined: Vec<FileRange> = Vec::new();
+        for piece in self.pieces(content, cuts, &range).await? {
+            let next = match piece {
+                Piece::Bytes(offset, bytes) => offset..offset + bytes.len() as u64,
+                Piece::Stored { offset, len, .. } => offset..offset + u64::from(len),
+            };
+            match joined.last_mut() {
+                Some(last) if last.end == next.start => last.end = next.end,
+                _ => joined.push(next),
+            }
+        }
+        Ok(joined)
+    }
+}
+
+fn piece(base: u64, extent: Extent) -> Result<Piece> {
+    let offset = base + u64::from(extent.start);
+    Ok(match extent.place {
+        Place::Inline(bytes) => Piece::Bytes(offset, bytes),
+        Place::Stored { block, skip, frames } => {
+            let frames = frames.into_iter().map(frame_ref).collect::<Result<_>>()?;
+            Piece::Stored { offset, len: extent.len, block, skip, frames }
+        }
+    })
+}
+
+fn frame_ref(frame: Frame) -> Result<FrameRef> {
+    let Frame { at, index, stored, plain, codec } = frame;
+    Ok(FrameRef { at, stored, plain, codec: Codec::from_id(codec)?, index })
+}
+
+/// The `len` bytes after `skip` in a row of frames.
+fn trim(frames: Vec<Bytes>, skip: u32, len: u32) -> Vec<Bytes> {
+    let (mut skip, mut len) = (skip as usize, len as usize);
+    let mut parts = Vec::with_capacity(frames.len());
+    for frame in frames {
+        let from = skip.min(frame.len());
+        skip -= from;
+        let take = len.min(frame.len() - from);
+        len -= take;
+        if take > 0 {
+            parts.push(frame.slice(from..from + take));
+        }
+    }
+    parts
+}

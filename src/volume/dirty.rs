@@ -1,0 +1,447 @@
+//! Bytes that were written and are not stored yet: an interval map per content, in two layers like
+//! the metadata's (`live`, and `frozen` for the epoch on its way). Pure: no lock, no I/O.
+//!
+//! A **claim** marks bytes that an upload has taken. They stay readable here until the upload's
+//! extents are registered; what was overwritten meanwhile has lost its claim, and registration
+//! sees only what is left.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::meta::kv::View;
+use crate::meta::value::Cut;
+use crate::types::ContentId;
+use crate::types::FileRange;
+use crate::types::Ino;
+use crate::types::WriteSeq;
+
+/// Small writes that follow each other are joined up to this many bytes.
+const JOIN_BYTES_MAX: usize = 128 * 1024;
+
+/// Names one upload's hold on dirty bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Claim(u64);
+
+#[derive(Debug, Clone)]
+struct Segment {
+    data: Bytes,
+    seq: WriteSeq,
+    claim: Option<Claim>,
+}
+
+impl Segment {
+    fn part(&self, from: u64, to: u64) -> Self {
+        let index = |offset| usize::try_from(offset).expect("a segment is in memory");
+        Self { data: self.data.slice(index(from)..index(to)), ..*self }
+    }
+}
+
+#[derive(Debug)]
+struct Segments {
+    ino: Ino,
+    map: BTreeMap<u64, Segment>,
+}
+
+type Layer = HashMap<ContentId, Segments>;
+
+/// Consecutive dirty bytes of one content that an upload takes.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The inode.
+    pub ino: Ino,
+    /// The content.
+    pub content: ContentId,
+    /// Offset of the first byte in the file.
+    pub offset: u64,
+    /// The bytes, in pieces.
+    pub pieces: Vec<Bytes>,
+    /// The newest write among them.
+    pub seq: WriteSeq,
+}
+
+impl Run {
+    /// Bytes of the run.
+    pub fn len(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// The offset after the last byte.
+    pub fn end(&self) -> u64 {
+        self.offset + self.len()
+    }
+}
+
+/// All dirty bytes of a volume.
+#[derive(Debug, Default)]
+pub struct Dirty {
+    live: Layer,
+    frozen: Layer,
+    live_bytes: u64,
+    frozen_bytes: u64,
+    unclaimed_bytes: u64,
+    next_claim: u64,
+    outstanding: BTreeSet<Claim>,
+    /// Claims on frozen bytes: those made before the freeze, and the epoch's own.
+    frozen_claims: BTreeSet<Claim>,
+}
+
+impl Dirty {
+    /// Bytes in both layers.
+    pub fn bytes(&self) -> u64 {
+        self.live_bytes + self.frozen_bytes
+    }
+
+    /// Bytes of the live layer that no upload has taken.
+    pub fn unclaimed_bytes(&self) -> u64 {
+        self.unclaimed_bytes
+    }
+
+    /// Bytes of the frozen layer.
+    pub fn frozen_bytes(&self) -> u64 {
+        self.frozen_bytes
+    }
+
+    /// Whether nothing was written since the last freeze.
+    pub fn live_is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// Dirty bytes of one content in both layers, as far as cuts do not hide them; about.
+    pub fn bytes_of(&self, content: ContentId) -> u64 {
+        [&self.live, &self.frozen]
+            .into_iter()
+            .filter_map(|layer| layer.get(&content))
+            .flat_map(|segments| segments.map.values())
+            .map(|segment| segment.data.len() as u64)
+            .sum()
+    }
+
+    /// Puts bytes over whatever was there. Returns how many dirty bytes that replaced.
+    pub fn write(
+        &mut self,
+        ino: Ino,
+        content: ContentId,
+        offset: u64,
+        data: Bytes,
+        seq: WriteSeq,
+    ) -> u64 {
+        let length = data.len() as u64;
+        let freed = self.remove(content, offset..offset + length);
+        self.live_bytes += length;
+        self.unclaimed_bytes += length;
+        let segments =
+            self.live.entry(content).or_insert_with(|| Segments { ino, map: BTreeMap::new() });
+        segments.ino = ino;
+        if let Err(data) = join(&mut segments.map, offset, data, seq) {
+            segments.map.insert(offset, Segment { data, seq, claim: None });
+        }
+        freed
+    }
+
+    /// Forgets live bytes of a range: it was cut, or is overwritten. Returns how many.
+    pub fn remove(&mut self, content: ContentId, range: FileRange) -> u64 {
+        let Some(segments) = self.live.get_mut(&content) else { return 0 };
+        let (mut freed, mut unclaimed) = (0, 0);
+        for (at, segment) in take_overlapping(&mut segments.map, &range) {
+            let end = at + segment.data.len() as u64;
+            let (from, to) = (at.max(range.start), end.min(range.end));
+            freed += to - from;
+            unclaimed += if segment.claim.is_none() { to - from } else { 0 };
+            if at < from {
+                segments.map.insert(at, segment.part(0, from - at));
+            }
+            if to < end {
+                segments.map.insert(to, segment.part(to - at, end - at));
+            }
+        }
+        if segments.map.is_empty() {
+            self.live.remove(&content);
+        }
+        self.live_bytes -= freed;
+        self.unclaimed_bytes -= unclaimed;
+        freed
+    }
+
+    /// What is dirty of a range: pieces in order that do not overlap. Frozen bytes that a later
+    /// cut hides are left out.
+    pub fn read(
+        &self,
+        content: ContentId,
+        range: &FileRange,
+        cuts: &[Cut],
+    ) -> Vec<(u64, Bytes)> {
+        let mut pieces = Vec::new();
+        let mut at = range.start;
+        let live: Vec<_> = overlapping(self.live.get(&content), range);
+        for (start, bytes) in &live {
+            self.read_frozen(content, at..*start, cuts, &mut pieces);
+            pieces.push((*start, bytes.clone()));
+            at = start + bytes.len() as u64;
+        }
+        self.read_frozen(content, at..range.end, cuts, &mut pieces);
+        pieces
+    }
+
+    fn read_frozen(
+        &self,
+        content: ContentId,
+        range: FileRange,
+        cuts: &[Cut],
+        pieces: &mut Vec<(u64, Bytes)>,
+    ) {
+        let Some(segments) = self.frozen.get(&content) else { return };
+        if range.is_empty() {
+            return;
+        }
+        for (&at, segment) in from_first_overlap(&segments.map, &range) {
+            let end = (at + segment.data.len() as u64).min(range.end);
+            let mut rest = vec![at.max(range.start)..end];
+            for cut in cuts.iter().filter(|cut| segment.seq <= cut.seq) {
+                rest = rest.into_iter().flat_map(|part| without(part, cut)).collect();
+            }
+            for part in rest.into_iter().filter(|part| part.start < part.end) {
+                pieces.push((part.start, segment.part(part.start - at, part.end - at).data));
+            }
+        }
+    }
+
+    /// Closes the live layer; the frozen one must be empty.
+    pub fn freeze(&mut self) {
+        assert!(self.frozen.is_empty(), "at most one frozen epoch is in flight");
+        self.frozen = std::mem::take(&mut self.live);
+        self.frozen_bytes = std::mem::take(&mut self.live_bytes);
+        self.unclaimed_bytes = 0;
+        self.frozen_claims = self.outstanding.clone();
+    }
+
+    /// Which layer a claim's bytes are in.
+    pub fn view_of(&self, claim: Claim) -> View {
+        if self.frozen_claims.contains(&claim) { View::Frozen } else { View::Live }
+    }
+
+    /// Whether uploads of frozen bytes are still under way.
+    pub fn frozen_is_claimed(&self) -> bool {
+        !self.frozen_claims.is_empty()
+    }
+
+    /// Takes the unclaimed bytes of a whole block, if `window` of `content` is full of them.
+    pub fn claim_full(&mut self, content: ContentId, window: FileRange) -> Option<(Claim, Run)> {
+        let segments = self.live.get(&content)?;
+        let mut at = window.start;
+        for (&start, segment) in from_first_overlap(&segments.map, &window) {
+            if start > at || segment.claim.is_some() {
+                return None;
+            }
+            at = start + segment.data.len() as u64;
+        }
+        if at < window.end {
+            return None;
+        }
+        let claim = self.new_claim();
+        let segments = self.live.get_mut(&content)?;
+        split_at(&mut segments.map, window.start);
+        split_at(&mut segments.map, window.end);
+        let mut run = empty_run(segments.ino, content, window.start);
+        for (_, segment) in segments.map.range_mut(window.clone()) {
+            segment.claim = Some(claim);
+            run.seq = run.seq.max(segment.seq);
+            run.pieces.push(segment.data.clone());
+        }
+        self.unclaimed_bytes -= window.end - window.start;
+        Some((claim, run))
+    }
+
+    /// Takes all unclaimed bytes of a layer, sorted by inode and offset.
+    pub fn claim_all(&mut self, view: View) -> Option<(Claim, Vec<Run>)> {
+        let claim = Claim(self.next_claim);
+        let layer = match view {
+            View::Live => &mut self.live,
+            View::Frozen => &mut self.frozen,
+        };
+        let mut runs: Vec<Run> = Vec::new();
+        for (&content, segments) in layer {
+            let mut open = false;
+            for (&at, segment) in &mut segments.map {
+                if segment.claim.is_some() {
+                    open = false;
+                    continue;
+                }
+                segment.claim = Some(claim);
+                if !open || runs.last().is_none_or(|run| run.end() != at) {
+                    runs.push(empty_run(segments.ino, content, at));
+                }
+                open = true;
+                let run = runs.last_mut().expect("one was just pushed");
+                run.seq = run.seq.max(segment.seq);
+                run.pieces.push(segment.data.clone());
+            }
+        }
+        if runs.is_empty() {
+            return None;
+        }
+        runs.sort_by_key(|run| (run.ino, run.content, run.offset));
+        self.new_claim();
+        match view {
+            View::Live => self.unclaimed_bytes = 0,
+            View::Frozen => {
+                self.frozen_claims.insert(claim);
+            }
+        }
+        Some((claim, runs))
+    }
+
+    /// What is left of a claim's bytes in a range.
+    pub fn claimed(&self, claim: Claim, content: ContentId, range: &FileRange) -> Vec<FileRange> {
+        let layer = self.layer(self.view_of(claim));
+        let Some(segments) = layer.get(&content) else { return Vec::new() };
+        from_first_overlap(&segments.map, range)
+            .filter(|(_, segment)| segment.claim == Some(claim))
+            .map(|(&at, segment)| {
+                at.max(range.start)..(at + segment.data.len() as u64).min(range.end)
+            })
+            .collect()
+    }
+
+    /// Forgets a claim's bytes in a range: extents have taken their place. Returns how many.
+    pub fn settle(&mut self, claim: Claim, content: ContentId, range: &FileRange) -> u64 {
+        let view = self.view_of(claim);
+        let (layer, bytes) = match view {
+            View::Live => (&mut self.live, &mut self.live_bytes),
+            View::Frozen => (&mut self.frozen, &mut self.frozen_bytes),
+        };
+        let Some(segments) = layer.get_mut(&content) else { return 0 };
+        let mut settled = 0;
+        for (at, segment) in take_overlapping(&mut segments.map, range) {
+            let end = at + segment.data.len() as u64;
+            if segment.claim != Some(claim) {
+                segments.map.insert(at, segment);
+                continue;
+            }
+            let (from, to) = (at.max(range.start), end.min(range.end));
+            settled += to - from;
+            if at < from {
+                segments.map.insert(at, segment.part(0, from - at));
+            }
+            if to < end {
+                segments.map.insert(to, segment.part(to - at, end - at));
+            }
+        }
+        if segments.map.is_empty() {
+            layer.remove(&content);
+        }
+        *bytes -= settled;
+        settled
+    }
+
+    /// Ends a claim: everything of it is settled.
+    pub fn finish(&mut self, claim: Claim) {
+        self.outstanding.remove(&claim);
+        self.frozen_claims.remove(&claim);
+    }
+
+    /// Gives a claim's bytes back: its upload failed.
+    pub fn release(&mut self, claim: Claim) {
+        for (view, layer) in [(View::Live, &mut self.live), (View::Frozen, &mut self.frozen)] {
+            for segment in layer.values_mut().flat_map(|segments| segments.map.values_mut()) {
+                if segment.claim == Some(claim) {
+                    segment.claim = None;
+                    if view == View::Live {
+                        self.unclaimed_bytes += segment.data.len() as u64;
+                    }
+                }
+            }
+        }
+        self.finish(claim);
+    }
+
+    fn layer(&self, view: View) -> &Layer {
+        match view {
+            View::Live => &self.live,
+            View::Frozen => &self.frozen,
+        }
+    }
+
+    fn new_claim(&mut self) -> Claim {
+        let claim = Claim(self.next_claim);
+        self.next_claim += 1;
+        self.outstanding.insert(claim);
+        claim
+    }
+}
+
+fn empty_run(ino: Ino, content: ContentId, offset: u64) -> Run {
+    Run { ino, content, offset, pieces: Vec::new(), seq: WriteSeq(0) }
+}
+
+/// Appends to the segment that ends at `offset`, if it is small and nobody else looks at it.
+fn join(
+    map: &mut BTreeMap<u64, Segment>,
+    offset: u64,
+    data: Bytes,
+    seq: WriteSeq,
+) -> Result<(), Bytes> {
+    let Some((&at, last)) = map.range_mut(..offset).next_back() else { return Err(data) };
+    let adjoins = at + last.data.len() as u64 == offset;
+    if !adjoins || last.claim.is_some() || last.data.len() + data.len() > JOIN_BYTES_MAX {
+        return Err(data);
+    }
+    match std::mem::take(&mut last.data).try_into_mut() {
+        Ok(mut joined) => {
+            joined.extend_from_slice(&data);
+            last.data = joined.freeze();
+            last.seq = seq;
+            Ok(())
+        }
+        Err(shared) => {
+            last.data = shared;
+            Err(data)
+        }
+    }
+}
+
+fn split_at(map: &mut BTreeMap<u64, Segment>, offset: u64) {
+    let Some((&at, segment)) = map.range(..offset).next_back() else { return };
+    let end = at + segment.data.len() as u64;
+    if end > offset {
+        let (head, tail) = (segment.part(0, offset - at), segment.part(offset - at, end - at));
+        map.insert(at, head);
+        map.insert(offset, tail);
+    }
+}
+
+fn from_first_overlap<'a>(
+    map: &'a BTreeMap<u64, Segment>,
+    range: &FileRange,
+) -> impl Iterator<Item = (&'a u64, &'a Segment)> + use<'a> {
+    let before = map
+        .range(..range.start)
+        .next_back()
+        .filter(|(at, segment)| *at + segment.data.len() as u64 > range.start);
+    let from = before.map_or(range.start, |(at, _)| *at);
+    map.range(from..range.end.max(from))
+}
+
+fn overlapping(segments: Option<&Segments>, range: &FileRange) -> Vec<(u64, Bytes)> {
+    let Some(segments) = segments else { return Vec::new() };
+    from_first_overlap(&segments.map, range)
+        .map(|(&at, segment)| {
+            let end = (at + segment.data.len() as u64).min(range.end);
+            let start = at.max(range.start);
+            (start, segment.part(start - at, end - at).data)
+        })
+        .collect()
+}
+
+fn take_overlapping(map: &mut BTreeMap<u64, Segment>, range: &FileRange) -> Vec<(u64, Segment)> {
+    let keys: Vec<_> = from_first_overlap(map, range).map(|(&at, _)| at).collect();
+    keys.into_iter().filter_map(|at| Some((at, map.remove(&at)?))).collect()
+}
+
+fn without(range: FileRange, cut: &Cut) -> [FileRange; 2] {
+    let before = range.start..range.end.min(cut.start);
+    let after = range.start.max(cut.end)..range.end;
+    [before, after]
+}

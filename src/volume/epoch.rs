@@ -1,0 +1,219 @@
+//! The epoch: freezes dirty bytes and metadata at one instant, stores the bytes, and lands the
+//! metadata as one atomic batch. One task runs it; everyone else waits for it or rings it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::core::Core;
+use super::dirty::Claim;
+use super::dirty::Run;
+use super::flush::Held;
+use super::flush::INLINE_BYTES_MAX;
+use super::flush::Part;
+use super::flush::Source;
+use crate::error::Result;
+use crate::meta::extent::Chunk;
+use crate::meta::extent::EXTENTS_MAX;
+use crate::meta::key;
+use crate::meta::key::CHUNK_BYTES;
+use crate::meta::kv::Batch;
+use crate::meta::kv::Usage;
+use crate::meta::kv::View;
+use crate::meta::value::Superblock;
+
+/// Between two attempts to store an epoch that the store refuses (no room, no permission).
+const REFUSED_WAIT: Duration = Duration::from_secs(2);
+
+impl Core {
+    /// Closes epochs until the volume is broken or the task is dropped: when somebody waits, when
+    /// the present grows too large, when writers lack room, and at least every `interval`.
+    pub(super) async fn run_epochs(self: Arc<Self>, interval: Duration) {
+        let mut broken = self.broken.subscribe();
+        loop {
+            tokio::select! {
+                () = self.kick.notified() => {}
+                () = self.meta.store().full() => {}
+                () = self.budget.pressure() => {
+                    self.relieve();
+                    continue;
+                }
+                () = tokio::time::sleep(interval) => {}
+                _ = broken.wait_for(Option::is_some) => return,
+            }
+            if self.run_epoch().await {
+                self.upkeep.notify_one();
+            }
+        }
+    }
+
+    /// Makes room for writers that wait: what no upload has taken yet is sent now.
+    fn relieve(self: &Arc<Self>) {
+        if self.dirty.lock().unclaimed_bytes() >= self.budget.limit() / 4 {
+            self.send_small();
+        }
+    }
+
+    /// Closes one epoch, if anything happened, and makes it durable. Returns whether it did.
+    pub(super) async fn run_epoch(self: &Arc<Self>) -> bool {
+        if let Err(error) = self.meta.store().engine().health() {
+            self.fail(&error);
+            return false;
+        }
+        let Some(number) = self.freeze().await else { return false };
+        #[cfg(feature = "testing")]
+        let early = super::sabotage::on(&super::sabotage::COMMIT_BEFORE_UPLOAD)
+            .then(|| self.seal_frozen());
+        while let Err(error) = self.store_frozen().await {
+            if self.failure().is_some() {
+                return false;
+            }
+            tracing::warn!(%error, "an epoch waits for the store");
+            tokio::time::sleep(REFUSED_WAIT).await;
+        }
+        self.obstacle.send_if_modified(|obstacle| obstacle.take().is_some());
+        let sealed = self.seal_frozen();
+        #[cfg(feature = "testing")]
+        let sealed = early.unwrap_or(sealed);
+        self.data_phase.send_replace(false);
+        if let Err(error) = self.meta.store().engine().commit(sealed).await {
+            self.fail(&error);
+            return false;
+        }
+        self.meta.store().thaw();
+        *self.committed_at.lock() = crate::ambient::instant();
+        self.committed.send_replace(number);
+        true
+    }
+
+    /// Freezes the present; `None` if nothing happened since the last time.
+    async fn freeze(&self) -> Option<u64> {
+        let _registrar = self.registrar.lock().await;
+        let repack = self.closing.load(Ordering::Acquire) && !self.inline.lock().is_empty();
+        let idle = |unchanged| unchanged && self.dirty.lock().live_is_empty();
+        if self.meta.store().under_gate(idle) && !repack {
+            return None;
+        }
+        let number = self.meta.store().freeze(|| {
+            self.dirty.lock().freeze();
+            let mut frozen = self.frozen.lock();
+            *frozen += 1;
+            *frozen
+        });
+        self.data_phase.send_replace(true);
+        Some(number)
+    }
+
+    /// Stores the frozen bytes: inline when they are few, else in blocks; and waits for uploads
+    /// that began before the freeze.
+    async fn store_frozen(self: &Arc<Self>) -> Result<()> {
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            let claimed = self.dirty.lock().claim_all(View::Frozen);
+            if let Some((claim, runs)) = claimed {
+                let outcome = if self.fits_inline(&runs).await? {
+                    self.register(None, inline_parts(claim, &runs)).await
+                } else {
+                    self.store_packed(claim, runs).await
+                };
+                self.end_claim(claim, again(&outcome));
+                outcome?;
+                continue;
+            }
+            if self.closing.load(Ordering::Acquire) && !self.inline.lock().is_empty() {
+                let moved = self.inlined().await?;
+                self.upload(super::flush::pack(moved, self.block_bytes)).await?;
+                continue;
+            }
+            if !self.dirty.lock().frozen_is_claimed() {
+                return Ok(());
+            }
+            settled.await;
+        }
+    }
+
+    async fn store_packed(self: &Arc<Self>, claim: Claim, runs: Vec<Run>) -> Result<()> {
+        let packed = self.pack_frozen(claim, runs).await?;
+        self.upload(packed).await
+    }
+
+    /// Few bytes travel inside the batch, so that a small fsync is one round trip.
+    async fn fits_inline(&self, runs: &[Run]) -> Result<bool> {
+        if self.closing.load(Ordering::Acquire)
+            || runs.iter().map(Run::len).sum::<u64>() > INLINE_BYTES_MAX
+        {
+            return Ok(false);
+        }
+        for run in runs {
+            for index in run.offset / CHUNK_BYTES..=(run.end() - 1) / CHUNK_BYTES {
+                let held = self.inline.lock().get(&(run.content, index)).map_or(0, |held| held.1);
+                if held == 0 {
+                    continue;
+                }
+                let chunk = self.chunk(View::Frozen, run.content, index).await?;
+                if held + run.len() > INLINE_BYTES_MAX || chunk.0.len() >= EXTENTS_MAX {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The batch of the frozen epoch with its superblock. Sorted, each key once.
+    fn seal_frozen(&self) -> Batch {
+        let (mut batch, usage) = self.meta.store().frozen();
+        let value = self.superblock(usage).encode();
+        match batch.binary_search_by(|(key, _)| key.cmp(&key::superblock())) {
+            Ok(at) => batch[at].1 = Some(value),
+            Err(at) => batch.insert(at, (key::superblock(), Some(value))),
+        }
+        batch
+    }
+
+    fn superblock(&self, usage: Usage) -> Superblock {
+        let (ino_limit, content_limit, seq_limit) = self.meta.ids.limits();
+        Superblock {
+            epoch: self.epoch_of(View::Frozen),
+            ino_limit,
+            content_limit,
+            seq_limit,
+            inodes: usage.inodes,
+            bytes: usage.bytes,
+        }
+    }
+}
+
+/// The same outcome once more: one for the claim, one for the caller.
+fn again(outcome: &Result<()>) -> Result<()> {
+    outcome.as_ref().map(|()| ()).map_err(crate::block::repeat)
+}
+
+fn inline_parts(claim: Claim, runs: &[Run]) -> Vec<Part> {
+    let mut parts = Vec::with_capacity(runs.len());
+    for run in runs {
+        let bytes: bytes::Bytes = match &run.pieces[..] {
+            [one] => one.clone(),
+            many => many.concat().into(),
+        };
+        let (mut offset, end) = (run.offset, run.end());
+        while offset < end {
+            let (index, _) = Chunk::locate(offset);
+            let stop = ((index + 1) * CHUNK_BYTES).min(end);
+            let within = |at: u64| usize::try_from(at - run.offset).expect("a run is in memory");
+            let part = bytes.slice(within(offset)..within(stop));
+            parts.push(Part {
+                ino: run.ino,
+                content: run.content,
+                offset,
+                len: u32::try_from(stop - offset).expect("a chunk is small"),
+                seq: run.seq,
+                source: Source::Dirty(claim),
+                held: Held::Inline(part),
+            });
+            offset = stop;
+        }
+    }
+    parts
+}

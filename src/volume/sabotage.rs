@@ -1,0 +1,13 @@
+//! Switches that break a promise on purpose, so that a test can show which test notices.
+//! Only with the feature `testing`; a release build has none of this.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+/// An epoch's metadata is sealed before its bytes are stored.
+pub static COMMIT_BEFORE_UPLOAD: AtomicBool = AtomicBool::new(false);
+
+/// Whether a switch is on.
+pub fn on(switch: &AtomicBool) -> bool {
+    switch.load(Ordering::Relaxed)
+}

@@ -1,0 +1,225 @@
+//! What is done after an epoch, in small steps: extents of dropped contents, extents behind cuts,
+//! blocks without a live byte. Everything here may be interrupted at any point and done again.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use super::register::Changes;
+use super::register::Records;
+use super::register::block_writes;
+use crate::error::Result;
+use crate::meta::extent::BlockChanges;
+use crate::meta::extent::Chunk;
+use crate::meta::key;
+use crate::meta::key::CHUNK_BYTES;
+use crate::meta::kv::UsageChange;
+use crate::meta::kv::View;
+use crate::meta::transact;
+use crate::meta::value::Cut;
+use crate::meta::value::Inode;
+use crate::object::name;
+use crate::types::ContentId;
+use crate::types::Epoch;
+use crate::types::Ino;
+
+/// Keys changed in one step (DESIGN §5).
+const STEP_KEYS: usize = 1_000;
+
+impl Core {
+    /// Does what is to be done whenever an epoch has landed.
+    pub(super) async fn run_upkeep(self: Arc<Self>) {
+        loop {
+            self.upkeep.notified().await;
+            if let Err(error) = self.tidy_up().await {
+                tracing::warn!(%error, "upkeep is put off to the next epoch");
+            }
+        }
+    }
+
+    /// One round of upkeep.
+    pub(super) async fn tidy_up(&self) -> Result<()> {
+        self.collect_garbage().await?;
+        self.apply_cuts().await?;
+        self.reclaim().await
+    }
+
+    /// Fills the queues from what an earlier session left to do.
+    pub(super) async fn find_upkeep(&self) -> Result<()> {
+        let store = self.meta.store();
+        let mut range = key::garbage_all();
+        loop {
+            let page = store.scan(View::Live, range.clone(), STEP_KEYS).await?;
+            let Some(content) = page.last().and_then(|(key, _)| key::garbage_of(key)) else { break };
+            self.garbage.lock().extend(page.iter().filter_map(|(key, _)| key::garbage_of(key)));
+            range.start = key::garbage(ContentId(content.0 + 1));
+        }
+        let mut range = key::reclaims();
+        loop {
+            let page = store.scan(View::Live, range.clone(), STEP_KEYS).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            self.reclaims.lock().extend(page.iter().filter_map(|(key, _)| key::reclaim_of(key)));
+            range.start = [last.as_ref(), &[0]].concat().into();
+        }
+    }
+
+    /// Keeps others from changing extents, at a time when no epoch waits for its data.
+    async fn quiet(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut data_phase = self.data_phase.subscribe();
+        loop {
+            let registrar = self.registrar.lock().await;
+            if !*data_phase.borrow_and_update() {
+                return registrar;
+            }
+            drop(registrar);
+            if data_phase.wait_for(|on| !on).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    async fn collect_garbage(&self) -> Result<()> {
+        loop {
+            let Some(content) = self.garbage.lock().first().copied() else { return Ok(()) };
+            while !self.collect_step(content).await? {}
+            self.garbage.lock().remove(&content);
+        }
+    }
+
+    /// Deletes up to a step of a dropped content's extents. Returns whether none are left.
+    async fn collect_step(&self, content: ContentId) -> Result<bool> {
+        let _registrar = self.quiet().await;
+        let range = key::chunks_from(content, 0);
+        let page = self.meta.store().scan(View::Live, range, STEP_KEYS).await?;
+        let (mut changes, mut records) = (BlockChanges::new(), Records::new());
+        let (mut writes, mut bytes) = (Changes::new(), 0);
+        for (key, value) in &page {
+            let mut chunk = Chunk::decode(value)?;
+            self.fetch_records(View::Live, &chunk, &mut records).await?;
+            bytes += chunk.remove(0..u32::MAX, &mut changes);
+            writes.push((key.clone(), None));
+        }
+        if page.is_empty() {
+            writes.push((key::garbage(content), None));
+        }
+        self.change(writes, &mut records, changes, bytes);
+        Ok(page.is_empty())
+    }
+
+    async fn apply_cuts(&self) -> Result<()> {
+        let inodes = std::mem::take(&mut *self.cut_inodes.lock());
+        for ino in inodes {
+            let Some(inode) = self.inode(ino).await? else { continue };
+            if inode.cuts.is_empty() {
+                continue;
+            }
+            for cut in &inode.cuts {
+                self.apply_cut(inode.content, cut).await?;
+            }
+            self.drop_cuts(ino, &inode).await?;
+        }
+        Ok(())
+    }
+
+    async fn inode(&self, ino: Ino) -> Result<Option<Inode>> {
+        let value = self.meta.store().get(&key::inode(ino)).await?;
+        value.map(|value| Inode::decode(&value)).transpose()
+    }
+
+    async fn apply_cut(&self, content: ContentId, cut: &Cut) -> Result<()> {
+        let mut range = key::chunks_from(content, cut.start / CHUNK_BYTES);
+        loop {
+            let _registrar = self.quiet().await;
+            let page = self.meta.store().scan(View::Live, range.clone(), STEP_KEYS).await?;
+            let (mut changes, mut records) = (BlockChanges::new(), Records::new());
+            let (mut writes, mut bytes) = (Changes::new(), 0);
+            for (key, value) in &page {
+                let Some((_, index)) = key::chunk_of(key) else { continue };
+                let base = index * CHUNK_BYTES;
+                range.start = key::chunk(content, index + 1);
+                let mut chunk = Chunk::decode(value)?;
+                self.fetch_records(View::Live, &chunk, &mut records).await?;
+                let removed = chunk.apply_cuts(base, std::slice::from_ref(cut), &mut changes);
+                if removed > 0 {
+                    bytes += removed;
+                    writes.push((key.clone(), (!chunk.0.is_empty()).then(|| chunk.encode())));
+                }
+                if base >= cut.end {
+                    range.start = range.end.clone();
+                    break;
+                }
+            }
+            self.change(writes, &mut records, changes, bytes);
+            if page.is_empty() || range.start >= range.end {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The cuts that were applied are no longer needed, unless the inode has other bytes by now.
+    async fn drop_cuts(&self, ino: Ino, seen: &Inode) -> Result<()> {
+        let _registrar = self.quiet().await;
+        let (content, cuts) = (seen.content, seen.cuts.clone());
+        transact!(self.meta.store(), |txn| {
+            let key = key::inode(ino);
+            let Some(value) = txn.get(&key).await? else { return Ok(()) };
+            let mut inode = Inode::decode(&value)?;
+            if inode.content == content {
+                inode.cuts.retain(|cut| !cuts.contains(cut));
+                txn.put(key, inode.encode());
+            }
+            Ok(())
+        })
+    }
+
+    fn change(
+        &self,
+        mut writes: Changes,
+        records: &mut Records,
+        changes: BlockChanges,
+        bytes: u64,
+    ) {
+        self.meta.store().apply(View::Live, || {
+            let death = self.epoch_of(View::Live);
+            writes.extend(block_writes(records, changes, death));
+            self.queue_reclaims(&writes);
+            let usage = UsageChange { inodes: 0, bytes: -bytes.cast_signed() };
+            (writes, usage, ())
+        });
+    }
+
+    /// Remembers the blocks that these changes leave without a live byte.
+    pub(super) fn queue_reclaims(&self, writes: &Changes) {
+        let dead = writes.iter().filter(|(_, value)| value.is_some());
+        self.reclaims.lock().extend(dead.filter_map(|(key, _)| {
+            (key.first() == Some(&b'r')).then(|| key::reclaim_of(key)).flatten()
+        }));
+    }
+
+    /// Deletes blocks whose death is durable, then forgets them.
+    async fn reclaim(&self) -> Result<()> {
+        let durable = Epoch(self.first_epoch + *self.committed.borrow());
+        loop {
+            let step: Vec<_> = {
+                let mut queue = self.reclaims.lock();
+                let (now, later) = std::mem::take(&mut *queue)
+                    .into_iter()
+                    .partition::<Vec<_>, _>(|(death, _)| *death <= durable);
+                *queue = later;
+                now
+            };
+            if step.is_empty() {
+                return Ok(());
+            }
+            let names: Vec<_> = step.iter().map(|(_, block)| name::block(*block)).collect();
+            if let Err(error) = self.bucket.delete(&names).await {
+                self.reclaims.lock().extend(step);
+                return Err(error);
+            }
+            let _registrar = self.quiet().await;
+            self.meta.store().apply(View::Live, || {
+                let gone = step.iter().map(|&(death, id)| (key::reclaim(death, id), None));
+                (gone.collect(), UsageChange::default(), ())
+            });
+        }
+    }
+}
