@@ -1,5 +1,15 @@
 //! A volume: bucket, metadata and blocks, opened together. (skeleton)
 
+mod record;
+mod header;
+mod state;
+mod policy;
+mod host;
+mod term;
+mod exclusive;
+mod create;
+mod open;
+mod delete;
 mod budget;
 mod content;
 mod core;
@@ -9,6 +19,9 @@ mod flush;
 mod register;
 #[cfg(feature = "testing")]
 pub mod sabotage;
+mod sweep;
+#[cfg(test)]
+mod testing;
 mod upkeep;
 
 use std::path::PathBuf;

@@ -1,0 +1,128 @@
+//! Creators against buckets in memory: crashes at every request, and each other.
+
+use super::*;
+use crate::object::MemoryStore;
+use crate::object::fault::Faults;
+use crate::types::SessionId;
+use crate::volume::testing;
+
+/// Enough for a crash at every request that a create sends.
+const CHANGES_MAX: u64 = 40;
+
+/// How long a crashed creator tries to go on.
+const SOON: Duration = Duration::from_millis(300);
+
+fn plan(host: &Host, engine_within: Duration) -> Plan<'_> {
+    let (block_bytes, mode) = (4 << 20, SseMode::None);
+    Plan { name: "photos", block_bytes, mode, host, engine_within }
+}
+
+async fn make(bucket: &Bucket, host: &Host) -> Result<Summary> {
+    plan(host, ENGINE_WITHIN).carry_out(bucket, &Ambient::system()).await
+}
+
+async fn names(bucket: &Bucket) -> Vec<String> {
+    bucket.list("").map_ok(|object| object.name).try_collect().await.unwrap()
+}
+
+/// That there is a whole volume.
+async fn assert_sound(bucket: &Bucket) {
+    let header = header::read(bucket).await.unwrap().unwrap();
+    let state = state::latest(bucket, header.id).await.unwrap().unwrap();
+    assert_eq!(state.number, 1);
+    let options = SlateOptions::default();
+    let engine = SlateEngine::open(bucket.clone(), options, ENGINE_WITHIN).await.unwrap();
+    let superblock = engine.get(&key::superblock()).await.unwrap().unwrap();
+    assert_eq!(Superblock::decode(&superblock).unwrap().epoch, Epoch(1));
+    let root = engine.get(&key::inode(Ino::ROOT)).await.unwrap().unwrap();
+    assert_eq!(Inode::decode(&root).unwrap().parent(), Ino::ROOT);
+    engine.close(ENGINE_WITHIN).await.unwrap();
+}
+
+/// Creates until the given request crashes, then looks at what is left. Returns whether the
+/// creator came that far.
+async fn crash_after(changes: u64, apply_then_fail: bool) -> bool {
+    let store = MemoryStore::default();
+    let faults = Faults { crash_after: Some(changes), apply_then_fail, ..Faults::default() };
+    let (bucket, control) = testing::bucket(&store).with_faults(faults);
+    let made = plan(&testing::this(), SOON).carry_out(&bucket, &Ambient::system()).await;
+    let bucket = testing::bucket(&store);
+    let exists = header::read(&bucket).await.unwrap().is_some();
+    assert!(exists || made.is_err(), "after {changes}");
+    if !exists {
+        make(&bucket, &testing::rebooted()).await.unwrap();
+    }
+    assert_sound(&bucket).await;
+    control.crashed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_crash_at_any_request_leaves_no_volume_or_a_whole_one() {
+    for apply_then_fail in [false, true] {
+        let attempts: Vec<_> = (0..CHANGES_MAX)
+            .map(|changes| tokio::spawn(crash_after(changes, apply_then_fail)))
+            .collect();
+        let mut crashed = Vec::new();
+        for attempt in attempts {
+            crashed.push(attempt.await.unwrap());
+        }
+        assert!(crashed[0] && !crashed[crashed.len() - 1], "{crashed:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_creators_one_wins() {
+    for _ in 0..10 {
+        let bucket = testing::bucket(&MemoryStore::default());
+        let creators: Vec<_> = (0..2)
+            .map(|_| {
+                let bucket = bucket.clone();
+                tokio::spawn(async move { make(&bucket, &testing::this()).await })
+            })
+            .collect();
+        let mut won = 0;
+        for creator in creators {
+            match creator.await.unwrap() {
+                Ok(_) => won += 1,
+                Err(error) => assert!(matches!(error.kind(), Kind::Busy | Kind::Exists), "{error}"),
+            }
+        }
+        assert_eq!(won, 1);
+        assert_sound(&bucket).await;
+    }
+}
+
+#[tokio::test]
+async fn a_volume_is_not_made_twice_and_leaves_no_term() {
+    let bucket = testing::bucket(&MemoryStore::default());
+    let made = make(&bucket, &testing::this()).await.unwrap();
+    assert_eq!((made.format, made.fencing.as_str()), (1, "conditional-create"));
+    let again = make(&bucket, &testing::this()).await.unwrap_err();
+    assert_eq!(again.kind(), Kind::Exists);
+    assert!(!names(&bucket).await.iter().any(|name| name.starts_with("meta/term/")));
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_used_volume_is_not_thrown_away() {
+    let store = MemoryStore::default();
+    let bucket = testing::bucket(&store);
+    let block = name::block(crate::types::BlockId::new(SessionId(1), [1; 11]));
+    bucket.put(&block, "bytes".into()).await.unwrap();
+    let refused = make(&bucket, &testing::this()).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Exists);
+    assert_eq!(names(&bucket).await, [block]);
+}
+
+#[tokio::test]
+async fn options_that_cannot_be_are_refused_before_any_request() {
+    let options = |block_bytes| CreateOptions { sse: None, block_bytes };
+    let ambient = Ambient::system();
+    let memory = testing::config_of("memory", "bad options");
+    for bytes in [0, 1 << 17, 65 << 20] {
+        let error = create(&memory, options(bytes), &ambient).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+    }
+    let read_back = VolumeConfig { fencing: Fencing::ReadBack, ..memory };
+    let error = create(&read_back, options(4 << 20), &ambient).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+}

@@ -1,0 +1,333 @@
+//! What comes before the first epoch: who the volume is, what it demands, whether the store can do
+//! it, whose it is, and its metadata. In that order, so that whatever cannot work ends the mount
+//! with one sentence before anything was changed. Knows no epoch.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::OpenOptions;
+use super::Summary;
+use super::header;
+use super::header::Header;
+use super::host::Host;
+use super::policy;
+use super::record;
+use super::state;
+use super::state::Purpose;
+use super::state::State;
+use super::term;
+use super::term::Claim;
+use super::term::Claimant;
+use super::term::Judgement;
+use super::term::Newest;
+use crate::ambient::Ambient;
+use crate::config::VolumeConfig;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::meta::kv::Engine;
+use crate::meta::kv::SlateEngine;
+use crate::meta::kv::SlateOptions;
+use crate::meta::kv::SlateReader;
+use crate::object::Bucket;
+use crate::object::Policy;
+use crate::provider::SseMode;
+
+/// The first answers of the store must be here by then: a wrong endpoint ends a mount soon.
+const IDENTITY_WITHIN: Duration = Duration::from_millis(4_500);
+
+/// The metadata must be open by then: the log of a crashed session is replayed first.
+const ENGINE_WITHIN: Duration = Duration::from_secs(60);
+
+/// A volume, ready for its first epoch.
+pub(super) struct Prepared {
+    /// The bucket, held to the volume's policy; of a read-only mount it cannot write.
+    pub(super) bucket: Bucket,
+    /// The header.
+    pub(super) header: Header,
+    /// The state that holds.
+    pub(super) state: State,
+    /// The session; `None` for a read-only mount.
+    pub(super) claim: Option<Claim>,
+    /// The metadata.
+    pub(super) engine: Arc<dyn Engine>,
+    /// What the user should know, in sentences.
+    pub(super) notices: Vec<String>,
+    /// Whether the session before was closed.
+    pub(super) previous_was_clean: bool,
+}
+
+/// Reads header, state and the newest term; writes nothing.
+pub async fn inspect(config: &VolumeConfig) -> Result<Summary> {
+    let (header, state) = read_identity(config).await?;
+    let bucket = reading(config, &state.sse)?;
+    let host = Host::this()?;
+    let newest = within(&bucket, async {
+        let terms = term::list(&bucket).await?;
+        term::newest(&bucket, &terms).await
+    });
+    let newest = newest.await?;
+    let held = matches!(newest.judge(&host), Judgement::Held(_));
+    let holder = match newest {
+        Newest::None | Newest::Closed(None) => None,
+        Newest::Closed(Some(term)) | Newest::Open(term) => Some(term.holder()),
+        Newest::Unreadable(error) => Some(error.to_string()),
+    };
+    Ok(summary(&header, &state, holder, held))
+}
+
+/// Records another encryption mode, which every mount from now on asks for; a running mount of
+/// this process goes on with the one before. [`Kind::Busy`]: another process holds the volume.
+pub async fn set_sse(config: &VolumeConfig, mode: SseMode) -> Result<()> {
+    let ambient = Ambient::system();
+    let (header, state) = read_identity(config).await?;
+    header.check_fencing(config.fencing)?;
+    state.check_features(&config.name, Purpose::Write)?;
+    if state.sse == mode {
+        return Ok(());
+    }
+    config.check_mode(&mode)?;
+    let policy = Policy { mode: mode.clone(), verify: config.verify() };
+    let (bucket, _) = policed(config, policy, &ambient).await?;
+    let host = Host::this()?;
+    let newest = term::newest(&bucket, &term::list(&bucket).await?).await?;
+    if matches!(&newest, Newest::Open(term) if term.is_of(&host)) {
+        record_mode(&bucket, &config.name, &state, mode, &ambient).await?;
+        return Ok(());
+    }
+    let claim = claim_for_tool(&bucket, &header, &host, &ambient).await?;
+    let recorded = record_mode(&bucket, &config.name, &state, mode, &ambient).await;
+    term::give_back(&bucket, &claim).await;
+    recorded.map(|_| ())
+}
+
+/// Who the volume is. [`Kind::NotFound`]: there is no volume of that name; what the store refuses
+/// comes back within five seconds. Features are not judged.
+pub(super) async fn read_identity(config: &VolumeConfig) -> Result<(Header, State)> {
+    let (header, state) = read_remains(config).await?;
+    let state = state.ok_or_else(|| {
+        let message = format!("volume `{}` has a header and no state", config.name);
+        Error::new(Kind::Corrupt, message).hint(format!(
+            "if its deletion was interrupted, run `cairnfs volume delete {}` again",
+            config.name
+        ))
+    })?;
+    Ok((header, state))
+}
+
+/// As [`read_identity`], of a volume that may be half deleted.
+pub(super) async fn read_remains(config: &VolumeConfig) -> Result<(Header, Option<State>)> {
+    let bucket = Bucket::open(config, None)?;
+    let reading = within(&bucket, async {
+        let Some(header) = header::read(&bucket).await? else { return Ok(None) };
+        let state = state::latest(&bucket, header.id).await?;
+        Ok(Some((header, state)))
+    });
+    reading.await?.ok_or_else(|| {
+        let name = &config.name;
+        Error::new(Kind::NotFound, format!("volume `{name}` does not exist"))
+            .hint(format!("create it: `cairnfs volume create {name}`"))
+    })
+}
+
+/// Makes a volume ready for a mount. [`Kind::Busy`]: another session holds it; [`Kind::Policy`]:
+/// its encryption cannot be had; [`Kind::Fenced`]: another session took it at the same time.
+pub(super) async fn prepare(
+    config: &VolumeConfig,
+    options: &OpenOptions,
+    ambient: &Ambient,
+    host: &Host,
+) -> Result<Prepared> {
+    let (header, state) = read_identity(config).await?;
+    let purpose = if options.read_only { Purpose::Read } else { Purpose::Write };
+    state.check_features(&config.name, purpose)?;
+    let decision = policy::decide(config, &state.sse, options.sse.as_ref())?;
+    let mut notices = decision.notices;
+    if options.read_only {
+        if decision.raise.is_some() {
+            notices.push("a read-only mount does not record the encryption asked for".to_owned());
+        }
+        let bucket = reading(config, &state.sse)?;
+        let engine = Arc::new(SlateReader::open(bucket.clone()).await?);
+        let (claim, previous_was_clean) = (None, true);
+        return Ok(Prepared { bucket, header, state, claim, engine, notices, previous_was_clean });
+    }
+    header.check_fencing(config.fencing)?;
+    let (bucket, omitted) = policed(config, decision.policy, ambient).await?;
+    notices.extend(omitted);
+    let claimant = Claimant {
+        volume: header.id,
+        host,
+        mountpoint: &options.mountpoint,
+        takeover: options.takeover,
+    };
+    let claim = term::claim(&bucket, &claimant, ambient).await?;
+    let taken = Taking { config, bucket: &bucket, claim: &claim, memory: options.memory_bytes };
+    match taken.take(state, decision.raise, ambient).await {
+        Ok((state, engine)) => {
+            let previous_was_clean = claim.previous_was_clean;
+            let claim = Some(claim);
+            Ok(Prepared { bucket, header, state, claim, engine, notices, previous_was_clean })
+        }
+        Err(error) => {
+            term::give_back(&bucket, &claim).await;
+            Err(error)
+        }
+    }
+}
+
+/// A bucket that is held to `policy`, after the store was seen to meet it; and what to tell the
+/// user when it is met without asking.
+pub(super) async fn policed(
+    config: &VolumeConfig,
+    policy: Policy,
+    ambient: &Ambient,
+) -> Result<(Bucket, Option<String>)> {
+    let bucket = Bucket::open(config, Some(policy.clone()))?;
+    let token = record::token(ambient)?;
+    match bucket.probe(&token).await {
+        Ok(report) => {
+            tracing::debug!(?report, "the store was probed");
+            Ok((bucket, None))
+        }
+        Err(error)
+            if error.kind() == Kind::Policy
+                && config.provider.omit_on_refusal
+                && policy.mode == SseMode::Aes256 =>
+        {
+            tracing::warn!(%error, "the store encrypts anyway; the header is not sent");
+            let bucket = Bucket::open_without_header(config, policy)?;
+            bucket.probe(&token).await?;
+            Ok((bucket, Some(policy::omitted(config))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a session for a tool that mounts nothing.
+pub(super) async fn claim_for_tool(
+    bucket: &Bucket,
+    header: &Header,
+    host: &Host,
+    ambient: &Ambient,
+) -> Result<Claim> {
+    let (volume, mountpoint) = (header.id, Path::new(""));
+    let claimant = Claimant { volume, host, mountpoint, takeover: false };
+    term::claim(bucket, &claimant, ambient).await
+}
+
+/// What header and state tell.
+pub(super) fn summary(
+    header: &Header,
+    state: &State,
+    holder: Option<String>,
+    held: bool,
+) -> Summary {
+    Summary {
+        id: header.id,
+        format: header.format,
+        block_bytes: header.block_bytes,
+        sse: state.sse.clone(),
+        fencing: header.fencing.name().to_owned(),
+        holder,
+        held,
+    }
+}
+
+/// Runs the first requests to a store, which may not exist at all.
+pub(super) async fn within<T>(
+    bucket: &Bucket,
+    requests: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::time::timeout(IDENTITY_WITHIN, requests).await.unwrap_or_else(|_| {
+        let seconds = IDENTITY_WITHIN.as_secs();
+        let message = format!("the store did not answer within {seconds} seconds");
+        let error = Error::new(Kind::Unavailable, message).hint("check the network and `endpoint`");
+        Err(match bucket.state().last_error {
+            Some(last) => error.with("its last error:", last),
+            None => error,
+        })
+    })
+}
+
+/// A bucket that cannot write.
+fn reading(config: &VolumeConfig, mode: &SseMode) -> Result<Bucket> {
+    // Objects under a customer's key cannot be read without it, whether the config names it or not.
+    let config = VolumeConfig { sse: Some(mode.clone()), ..config.clone() };
+    Bucket::open(&config, None)
+}
+
+async fn record_mode(
+    bucket: &Bucket,
+    name: &str,
+    state: &State,
+    mode: SseMode,
+    ambient: &Ambient,
+) -> Result<State> {
+    let next = State { sse: mode, ..state.next(ambient) };
+    state::create(bucket, &next).await?;
+    let (before, after) = (&state.sse, &next.sse);
+    tracing::warn!(volume = name, %before, %after, "the volume's encryption policy was changed");
+    Ok(next)
+}
+
+/// A session that was claimed, on its way to the metadata.
+struct Taking<'a> {
+    config: &'a VolumeConfig,
+    bucket: &'a Bucket,
+    claim: &'a Claim,
+    memory: u64,
+}
+
+impl Taking<'_> {
+    async fn take(
+        &self,
+        seen: State,
+        raise: Option<SseMode>,
+        ambient: &Ambient,
+    ) -> Result<(State, Arc<dyn Engine>)> {
+        // What was decided rests on the state; from now on only this session changes it.
+        if state::latest(self.bucket, self.claim.volume).await?.as_ref() != Some(&seen) {
+            let message = format!("volume `{}` was changed meanwhile", self.config.name);
+            return Err(Error::new(Kind::Conflict, message).hint("try again"));
+        }
+        let state = match raise {
+            Some(mode) => record_mode(self.bucket, &self.config.name, &seen, mode, ambient).await?,
+            None => seen,
+        };
+        let engine = self.open_engine().await?;
+        // A claim that came after ours would find its engine fenced by an older session.
+        if term::is_superseded(self.bucket, self.claim.session).await? {
+            engine.close(ENGINE_WITHIN).await?;
+            return Err(taken());
+        }
+        Ok((state, Arc::new(engine)))
+    }
+
+    async fn open_engine(&self) -> Result<SlateEngine> {
+        let options = engine_options(self.memory);
+        match SlateEngine::open(self.bucket.clone(), options, ENGINE_WITHIN).await {
+            Err(error) if error.kind() == Kind::Fenced => Err(taken()),
+            opened => opened,
+        }
+    }
+}
+
+fn taken() -> Error {
+    Error::new(Kind::Fenced, "another session took the volume at the same time")
+        .hint("see `cairnfs volume show` for who has it now")
+}
+
+/// What of a mount's memory the metadata engine gets: an eighth, within bounds.
+fn engine_options(memory_bytes: u64) -> SlateOptions {
+    let memtable = (memory_bytes / 64).clamp(4 << 20, 16 << 20);
+    SlateOptions {
+        cache_bytes: (memory_bytes / 16).clamp(8 << 20, 256 << 20),
+        memtable_bytes: usize::try_from(memtable).unwrap_or(usize::MAX),
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+#[path = "open_tests.rs"]
+mod tests;
