@@ -25,6 +25,18 @@ use crate::types::FileRange;
 /// looked up again. More often than this means that it is missing.
 const LOOKUPS_MAX: u32 = 4;
 
+/// A file of one frame of at most this many bytes is small.
+const SMALL_BYTES_MAX: u32 = 64 * 1024;
+
+/// Contents before and after a small one that are looked at when it is read cold.
+const NEIGHBOURS: i64 = 128;
+
+/// As many entries of the metadata at most.
+const NEIGHBOUR_ENTRIES: usize = 256;
+
+/// How far a neighbour's frame may lie in the block.
+const NEIGHBOUR_BYTES_MAX: u32 = 512 * 1024;
+
 /// A piece of a file, and where its bytes are.
 enum Piece {
     Bytes(u64, Bytes),
@@ -49,6 +61,11 @@ impl Core {
         loop {
             lookups += 1;
             let pieces = self.pieces(content, cuts, &range).await?;
+            if let [Piece::Stored { block, frames, .. }] = &pieces[..]
+                && let [frame] = &frames[..]
+            {
+                self.fetch_neighbours(content, *block, frame).await?;
+            }
             match self.assemble(&range, pieces).await {
                 Err(error) if error.kind() == Kind::NotFound && lookups < LOOKUPS_MAX => {}
                 Err(error) if error.kind() == Kind::NotFound => {
@@ -132,6 +149,39 @@ impl Core {
             }
         }
         Ok(answer.freeze())
+    }
+
+    /// A small file that is read cold brings its neighbours in the block along: who reads one file
+    /// of a directory mostly reads the others too, and one request costs what the other would.
+    async fn fetch_neighbours(
+        &self,
+        content: ContentId,
+        block: BlockId,
+        own: &FrameRef,
+    ) -> Result<()> {
+        if own.plain > SMALL_BYTES_MAX || self.cache.peek(block, own.at).is_some() {
+            return Ok(());
+        }
+        let around = |change: i64| ContentId(content.0.saturating_add_signed(change));
+        let range = key::chunk(around(-NEIGHBOURS), 0)..key::chunk(around(NEIGHBOURS), 0);
+        let entries = self.meta.store().scan(View::Live, range, NEIGHBOUR_ENTRIES).await?;
+        let mut frames = Vec::with_capacity(entries.len());
+        for (_, value) in &entries {
+            let chunk = Chunk::decode(value)?;
+            let [Extent { place: Place::Stored { block: at, frames: held, .. }, .. }] = &chunk.0[..]
+            else {
+                continue;
+            };
+            if let ([frame], true) = (&held[..], *at == block) {
+                frames.push(frame_ref(*frame)?);
+            }
+        }
+        frames.retain(|frame| {
+            frame.plain <= SMALL_BYTES_MAX && frame.at.abs_diff(own.at) <= NEIGHBOUR_BYTES_MAX
+        });
+        frames.sort_unstable_by_key(|frame| frame.at);
+        self.cache.prefetch(&self.reader, block, &frames);
+        Ok(())
     }
 
     async fn fetch(&self, piece: &Piece) -> Result<(u64, Vec<Bytes>)> {

@@ -159,7 +159,21 @@ impl Core {
     /// The cuts that were applied are no longer needed, unless the inode has other bytes by now.
     async fn drop_cuts(&self, ino: Ino, seen: &Inode) -> Result<()> {
         let _registrar = self.quiet().await;
+<<<<<<< HEAD
         transact!(self.meta.store(), |txn| drop_cuts(txn, ino, seen).await)
+=======
+        let (content, cuts) = (seen.content, seen.cuts.clone());
+        transact!(self.meta.store(), |txn| {
+            let key = key::inode(ino);
+            let Some(value) = txn.get(&key).await? else { return Ok(()) };
+            let mut inode = Inode::decode(&value)?;
+            if inode.content == content {
+                inode.cuts.retain(|cut| !cuts.contains(cut));
+                txn.put(key, inode.encode());
+            }
+            Ok(())
+        })
+>>>>>>> w-h
     }
 
     fn change(
