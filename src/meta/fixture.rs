@@ -16,10 +16,6 @@ use super::kv::MemoryEngine;
 use super::kv::Store;
 use super::kv::Usage;
 use super::kv::View;
-<<<<<<< HEAD
-use super::kv::MemoryEngine;
-=======
->>>>>>> w-h
 use super::root_batch;
 use super::value::Inode;
 use super::value::Superblock;
@@ -86,7 +82,6 @@ impl Bed {
         let (ino_limit, content_limit, seq_limit) =
             self.meta.store.freeze(|| self.meta.ids.limits());
         self.epoch += 1;
-<<<<<<< HEAD
         let epoch = Epoch(self.epoch);
         let batch = self.meta.store.seal(|Usage { inodes, bytes }| {
             let superblock =
@@ -94,19 +89,6 @@ impl Bed {
             (key::superblock(), superblock.encode())
         });
         self.engine.commit(batch).await.unwrap();
-=======
-        let superblock = Superblock {
-            epoch: Epoch(self.epoch),
-            ino_limit,
-            content_limit,
-            seq_limit,
-            inodes: usage.inodes,
-            bytes: usage.bytes,
-        };
-        let changes = [(key::superblock(), Some(superblock.encode()))];
-        self.meta.store.apply(View::Frozen, || (changes.into(), UsageChange::default(), ()));
-        self.engine.commit(self.meta.store.frozen().0).await.unwrap();
->>>>>>> w-h
         self.meta.store.thaw();
         assert_eq!(self.findings(View::Frozen).await, [""; 0]);
     }

@@ -19,7 +19,6 @@ use super::fixture::Bed;
 use super::fixture::file_name;
 use super::inode::LINKS_MAX;
 use super::key;
-use super::kv::UsageChange;
 use super::kv::View;
 use super::value::Cut;
 use super::value::Dentries;
@@ -67,11 +66,7 @@ impl Bed {
         let mut inode = self.meta.inode(ino).await.unwrap();
         change(&mut inode);
         let changes = [(key::inode(ino), Some(inode.encode()))];
-<<<<<<< HEAD
         self.meta.store().apply(View::Live, || (changes.into(), Default::default(), ()));
-=======
-        self.meta.store().apply(View::Live, || (changes.into(), UsageChange::default(), ()));
->>>>>>> w-h
     }
 }
 
@@ -336,11 +331,7 @@ async fn names_of_one_hash_share_a_key_and_the_first_cookies_stay_reserved() {
     };
     let group = Dentries(vec![dentry(3, "x"), dentry(9, "y")]);
     let changes = [(key::dentry(ROOT, 0), Some(group.encode()))];
-<<<<<<< HEAD
     bed.meta.store().apply(View::Live, || (changes.into(), Default::default(), ()));
-=======
-    bed.meta.store().apply(View::Live, || (changes.into(), UsageChange::default(), ()));
->>>>>>> w-h
     let listed = bed.meta.readdir(ROOT, 2, 1).await.unwrap();
     assert_eq!((listed.len(), listed[0].cookie), (1, 3));
     let listed = bed.meta.readdir(ROOT, 3, 9).await.unwrap();
@@ -359,11 +350,7 @@ async fn the_checker_names_what_is_broken() {
         let bed = Bed::new().await;
         bed.make(ROOT, "f", FILE).await.unwrap();
         let changes = [(change, Some(Bytes::from_static(b"v")))];
-<<<<<<< HEAD
         bed.meta.store().apply(View::Live, || (changes.into(), Default::default(), ()));
-=======
-        bed.meta.store().apply(View::Live, || (changes.into(), UsageChange::default(), ()));
->>>>>>> w-h
         let findings = bed.findings(View::Live).await;
         assert!(findings.len() == 1 && findings[0].contains(expected), "{findings:?}");
     }
@@ -388,11 +375,7 @@ async fn the_checker_counts_every_byte_of_every_block() {
     let record = |live| Some(BlockRecord { birth: Epoch(1), stored: 99, live }.encode());
     let put = |key, value| {
         let changes = [(key, value)];
-<<<<<<< HEAD
         bed.meta.store().apply(View::Live, || (changes.into(), Default::default(), ()));
-=======
-        bed.meta.store().apply(View::Live, || (changes.into(), UsageChange::default(), ()));
->>>>>>> w-h
     };
     put(key::chunk(content, 0), Some(Chunk(vec![extent(0, used), extent(10, lost)]).encode()));
     put(key::chunk(ContentId(77), 0), Some(Chunk(vec![extent(0, used)]).encode()));

@@ -14,11 +14,6 @@ use crate::crypto::NameKey;
 use crate::error::Kind;
 use crate::meta::kv::Engine;
 use crate::meta::kv::MemoryEngine;
-<<<<<<< HEAD
-=======
-use crate::meta::kv::Store;
-use crate::meta::kv::Usage;
->>>>>>> w-h
 use crate::meta::root_batch;
 use crate::object::Bucket;
 use crate::object::MemoryStore;

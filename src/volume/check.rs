@@ -57,9 +57,10 @@ impl Core {
 
     /// Whether metadata names a block, or is about to delete it.
     async fn is_known(&self, id: BlockId) -> Result<bool> {
-        if self.reclaims.lock().iter().any(|(_, block)| *block == id) {
+        // In this order: a block that loses its record meanwhile is among the reclaims by then.
+        if self.meta.store().get(&key::block(id)).await?.is_some() {
             return Ok(true);
         }
-        Ok(self.meta.store().get(&key::block(id)).await?.is_some())
+        Ok(self.reclaims.lock().iter().any(|(_, block)| *block == id))
     }
 }

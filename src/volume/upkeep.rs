@@ -50,8 +50,10 @@ impl Core {
         let mut range = key::garbage_all();
         loop {
             let page = store.scan(View::Live, range.clone(), STEP_KEYS).await?;
-            let Some(content) = page.last().and_then(|(key, _)| key::garbage_of(key)) else { break };
-            self.garbage.lock().extend(page.iter().filter_map(|(key, _)| key::garbage_of(key)));
+            let last = page.last().and_then(|(key, _)| key::garbage_of(key));
+            let Some(content) = last else { break };
+            let found = page.iter().filter_map(|(key, _)| key::garbage_of(key));
+            self.garbage.lock().extend(found);
             range.start = key::garbage(ContentId(content.0 + 1));
         }
         let mut range = key::reclaims();
@@ -159,21 +161,7 @@ impl Core {
     /// The cuts that were applied are no longer needed, unless the inode has other bytes by now.
     async fn drop_cuts(&self, ino: Ino, seen: &Inode) -> Result<()> {
         let _registrar = self.quiet().await;
-<<<<<<< HEAD
         transact!(self.meta.store(), |txn| drop_cuts(txn, ino, seen).await)
-=======
-        let (content, cuts) = (seen.content, seen.cuts.clone());
-        transact!(self.meta.store(), |txn| {
-            let key = key::inode(ino);
-            let Some(value) = txn.get(&key).await? else { return Ok(()) };
-            let mut inode = Inode::decode(&value)?;
-            if inode.content == content {
-                inode.cuts.retain(|cut| !cuts.contains(cut));
-                txn.put(key, inode.encode());
-            }
-            Ok(())
-        })
->>>>>>> w-h
     }
 
     fn change(
