@@ -71,7 +71,8 @@ impl Ambient {
             Source::Seeded(seeded) => {
                 let mut seeded = seeded.lock();
                 for chunk in bytes.chunks_mut(8) {
-                    chunk.copy_from_slice(&splitmix(&mut seeded.state).to_le_bytes()[..chunk.len()]);
+                    chunk
+                        .copy_from_slice(&splitmix(&mut seeded.state).to_le_bytes()[..chunk.len()]);
                 }
                 Ok(())
             }
@@ -105,9 +106,7 @@ fn before_1970(before: Duration) -> Timestamp {
     let seconds = -i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
     match before.subsec_nanos() {
         0 => Timestamp { seconds, nanoseconds: 0 },
-        nanoseconds => {
-            Timestamp { seconds: seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds }
-        }
+        nanoseconds => Timestamp { seconds: seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds },
     }
 }
 

@@ -3,6 +3,8 @@
 //! The modules stand in reading order; each uses only those above it (`tests/tidy.rs` checks).
 //! `docs/architecture.md` is the map, `docs/format.md` draws every stored byte.
 
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a failing test may panic"))]
+
 pub mod error;
 pub mod types;
 pub mod ambient;

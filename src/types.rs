@@ -185,7 +185,8 @@ fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 }
 
 fn parse_hex(text: &str) -> Result<[u8; 16]> {
-    let fault = || Error::new(Kind::Invalid, "not 32 lower-case hexadecimal digits").with("id", text);
+    let fault =
+        || Error::new(Kind::Invalid, "not 32 lower-case hexadecimal digits").with("id", text);
     let digits = text.as_bytes();
     if digits.len() != 32 || !digits.iter().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(fault());

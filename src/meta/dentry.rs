@@ -184,7 +184,7 @@ impl<'a> Place<'a> {
     }
 
     fn free_index(&self, group: &Dentries) -> Result<u8> {
-        (0..Dentries::MAX as u8)
+        (0..Dentries::MAX)
             .filter(|&index| cookie(self.hash, index) >= COOKIE_MIN)
             .find(|&index| group.0.iter().all(|dentry| dentry.index != index))
             .ok_or_else(|| {

@@ -228,7 +228,7 @@ pub struct Dentries(pub Vec<Dentry>);
 
 impl Dentries {
     /// More names of one hash do not fit a cookie's seven bits.
-    pub const MAX: usize = 128;
+    pub const MAX: u8 = 128;
 
     /// The stored form.
     pub fn encode(&self) -> Bytes {
@@ -289,8 +289,7 @@ mod tests {
     #[test]
     fn dentries_and_superblock_survive_the_round_trip() {
         let name = FileName::new(b"a\xffb").unwrap();
-        let dentries =
-            Dentries(vec![Dentry { index: 127, ino: Ino(8), kind: mode::SOCKET, name }]);
+        let dentries = Dentries(vec![Dentry { index: 127, ino: Ino(8), kind: mode::SOCKET, name }]);
         assert_eq!(Dentries::decode(&dentries.encode()).unwrap(), dentries);
         let superblock = Superblock {
             epoch: Epoch(1),

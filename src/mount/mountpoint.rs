@@ -190,8 +190,7 @@ mod tests {
     #[test]
     fn who_holds_a_directory_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let mut child =
-            std::process::Command::new("sleep").arg("60").current_dir(dir.path()).spawn().unwrap();
+        let mut child = Command::new("sleep").arg("60").current_dir(dir.path()).spawn().unwrap();
         let held = holders(&dir.path().canonicalize().unwrap());
         child.kill().unwrap();
         child.wait().unwrap();

@@ -172,7 +172,9 @@ pub fn toml_fault(text: &str, origin: &str, cause: &toml::de::Error) -> Error {
             return unknown(what, name, known).while_doing(at);
         }
     }
-    Error::new(Kind::Config, message.replace('\n', ", ")).while_doing(at)
+    Error::new(Kind::Config, message.replace('\n', ", "))
+        .while_doing(at)
+        .hint("correct the file there; it is TOML")
 }
 
 /// The number of the line that holds byte `at`, from 1.

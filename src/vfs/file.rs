@@ -120,7 +120,9 @@ impl Vfs {
         flags: WriteFlags,
     ) -> Result<ContentId> {
         let seq = self.meta.ids.seq();
-        transact!(self.meta.store(), |txn| self.put_bytes(txn, ino, (offset, data), flags, seq).await)
+        transact!(self.meta.store(), |txn| self
+            .put_bytes(txn, ino, (offset, data), flags, seq)
+            .await)
     }
 
     async fn put_bytes(
@@ -179,9 +181,8 @@ impl Vfs {
 /// A regular file's inode, in a transaction.
 pub(super) async fn regular(txn: &mut Txn, ino: Ino) -> Result<Inode> {
     let value = txn.get(&key::inode(ino)).await?;
-    let value = value.ok_or_else(|| {
-        Error::new(Kind::NotFound, "there is no such inode").with("inode", ino)
-    })?;
+    let value = value
+        .ok_or_else(|| Error::new(Kind::NotFound, "there is no such inode").with("inode", ino))?;
     let inode = Inode::decode(&value)?;
     match inode.mode & mode::TYPE {
         mode::REGULAR => Ok(inode),

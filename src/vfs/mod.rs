@@ -45,8 +45,7 @@ impl Vfs {
     pub fn new(volume: Arc<Volume>) -> Arc<Self> {
         let (meta, contents) = (volume.meta().clone(), volume.contents().clone());
         let handles = Arc::new(Handles::default());
-        let open_files =
-            Arc::new(InUse { handles: handles.clone(), contents: contents.clone() });
+        let open_files = Arc::new(InUse { handles: handles.clone(), contents: contents.clone() });
         Arc::new(Self { volume, meta, contents, handles, open_files })
     }
 

@@ -54,13 +54,7 @@ impl Vfs {
     }
 
     /// fallocate. Space is never reserved: the store has no way to promise it.
-    pub async fn fallocate(
-        &self,
-        ino: Ino,
-        offset: u64,
-        length: u64,
-        how: Allocate,
-    ) -> Result<()> {
+    pub async fn fallocate(&self, ino: Ino, offset: u64, length: u64, how: Allocate) -> Result<()> {
         let end = offset.checked_add(length).filter(|end| *end <= FILE_SIZE_MAX);
         let end = end.ok_or_else(|| Error::new(Kind::TooBig, "a file ends at 2^63 - 1 bytes"))?;
         if length == 0 {

@@ -168,7 +168,8 @@ impl Core {
         let mut frames = Vec::with_capacity(entries.len());
         for (_, value) in &entries {
             let chunk = Chunk::decode(value)?;
-            let [Extent { place: Place::Stored { block: at, frames: held, .. }, .. }] = &chunk.0[..]
+            let [Extent { place: Place::Stored { block: at, frames: held, .. }, .. }] =
+                &chunk.0[..]
             else {
                 continue;
             };

@@ -65,7 +65,8 @@ impl Contents {
     pub fn sent(&self, content: ContentId, range: &FileRange) {
         let block = u64::from(self.0.block_bytes);
         for window in range.start / block..range.end / block {
-            let full = self.0.dirty.lock().claim_full(content, window * block..(window + 1) * block);
+            let full =
+                self.0.dirty.lock().claim_full(content, window * block..(window + 1) * block);
             if let Some((claim, run)) = full {
                 self.0.send_full(claim, run);
             }

@@ -200,12 +200,7 @@ impl Dirty {
 
     /// What is dirty of a range: pieces in order that do not overlap. Frozen bytes that a later
     /// cut hides are left out.
-    pub fn read(
-        &self,
-        content: ContentId,
-        range: &FileRange,
-        cuts: &[Cut],
-    ) -> Vec<(u64, Bytes)> {
+    pub fn read(&self, content: ContentId, range: &FileRange, cuts: &[Cut]) -> Vec<(u64, Bytes)> {
         let mut pieces = Vec::new();
         let mut at = range.start;
         let live: Vec<_> = overlapping(self.live.get(&content), range);
@@ -231,11 +226,8 @@ impl Dirty {
         }
         for (&at, segment) in from_first_overlap(&segments.map, &range) {
             let end = (at + segment.data.len() as u64).min(range.end);
-            let mut rest = vec![at.max(range.start)..end];
-            for cut in cuts.iter().filter(|cut| segment.seq <= cut.seq) {
-                rest = rest.into_iter().flat_map(|part| without(part, cut)).collect();
-            }
-            for part in rest.into_iter().filter(|part| part.start < part.end) {
+            let hiding = cuts.iter().filter(|cut| segment.seq <= cut.seq);
+            for part in without(at.max(range.start)..end, hiding) {
                 pieces.push((part.start, segment.part(part.start - at, part.end - at).data));
             }
         }
@@ -480,8 +472,14 @@ fn take_overlapping(map: &mut BTreeMap<u64, Segment>, range: &FileRange) -> Vec<
     keys.into_iter().filter_map(|at| Some((at, map.remove(&at)?))).collect()
 }
 
-fn without(range: FileRange, cut: &Cut) -> [FileRange; 2] {
-    let before = range.start..range.end.min(cut.start);
-    let after = range.start.max(cut.end)..range.end;
-    [before, after]
+/// What cuts leave of a range, in order.
+fn without<'a>(range: FileRange, cuts: impl Iterator<Item = &'a Cut>) -> Vec<FileRange> {
+    let mut left: Vec<FileRange> = std::iter::once(range).collect();
+    for cut in cuts {
+        let halves = |part: FileRange| {
+            [part.start..part.end.min(cut.start), part.start.max(cut.end)..part.end]
+        };
+        left = left.into_iter().flat_map(halves).filter(|part| part.start < part.end).collect();
+    }
+    left
 }

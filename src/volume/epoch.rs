@@ -65,8 +65,8 @@ impl Core {
         }
         let Some(number) = self.freeze().await else { return false };
         #[cfg(feature = "testing")]
-        let early = super::sabotage::on(&super::sabotage::COMMIT_BEFORE_UPLOAD)
-            .then(|| self.seal_frozen());
+        let early =
+            super::sabotage::on(&super::sabotage::COMMIT_BEFORE_UPLOAD).then(|| self.seal_frozen());
         while let Err(error) = self.store_frozen().await {
             if self.failure().is_some() {
                 return false;
@@ -194,7 +194,7 @@ impl Core {
 
 /// The same outcome once more: one for the claim, one for the caller.
 fn again(outcome: &Result<()>) -> Result<()> {
-    outcome.as_ref().map(|()| ()).map_err(crate::block::repeat)
+    outcome.as_ref().copied().map_err(crate::block::repeat)
 }
 
 fn inline_parts(claim: Claim, runs: &[Run]) -> Vec<Part> {

@@ -107,7 +107,7 @@ impl Packed {
             let continues = last.content == run.content
                 && last.end() == offset
                 && last.source == source
-                && offset % CHUNK_BYTES != 0;
+                && !offset.is_multiple_of(CHUNK_BYTES);
             if let (true, Held::Frames(frames)) = (continues, &mut last.held) {
                 last.len += frame.plain;
                 last.seq = last.seq.max(run.seq);
@@ -234,11 +234,7 @@ impl Core {
     }
 
     /// The dirty bytes of a frozen epoch and what moves with them, packed.
-    pub(super) async fn pack_frozen(
-        &self,
-        claim: Claim,
-        runs: Vec<Run>,
-    ) -> Result<Vec<Packed>> {
+    pub(super) async fn pack_frozen(&self, claim: Claim, runs: Vec<Run>) -> Result<Vec<Packed>> {
         let mut moved = self.crumbled(&runs).await?;
         moved.extend(self.inlined().await?);
         let mut all: Vec<_> =

@@ -188,7 +188,7 @@ impl Volume {
         ambient: Ambient,
     ) -> Result<Arc<Self>> {
         let prepared = open::prepare(config, &options, &ambient, &Host::this()?).await?;
-        let (claim, bucket) = (prepared.claim.clone(), prepared.bucket.clone());
+        let (claim, bucket) = (prepared.claim, prepared.bucket.clone());
         let parts = Parts {
             bucket: prepared.bucket,
             engine: prepared.engine,
@@ -201,7 +201,7 @@ impl Volume {
             readahead_bytes: options.readahead_bytes,
             ambient: ambient.clone(),
         };
-        match Self::start_claimed(parts, claim.clone(), prepared.notices).await {
+        match Self::start_claimed(parts, claim, prepared.notices).await {
             Ok(volume) => {
                 if !prepared.previous_was_clean {
                     volume.sweep_after_crash();

@@ -216,11 +216,7 @@ fn key_range(index: u64, range: &FileRange) -> std::ops::Range<u32> {
 }
 
 /// What the blocks' gains and losses do to their records.
-pub(super) fn block_writes(
-    records: &mut Records,
-    changes: BlockChanges,
-    death: Epoch,
-) -> Changes {
+pub(super) fn block_writes(records: &mut Records, changes: BlockChanges, death: Epoch) -> Changes {
     let mut sums: BTreeMap<BlockId, i64> = BTreeMap::new();
     for (block, change) in changes {
         *sums.entry(block).or_default() += change;

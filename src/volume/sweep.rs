@@ -1,8 +1,8 @@
 //! The sweep: deletes blocks that no epoch committed, left by sessions that crashed, and knows
 //! them by the session in their ids; no clock is consulted.
 
-use futures::future::BoxFuture;
 use futures::TryStreamExt;
+use futures::future::BoxFuture;
 
 #[cfg(feature = "testing")]
 use super::sabotage;

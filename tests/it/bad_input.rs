@@ -314,6 +314,7 @@ fn a_full_disk_below_a_local_volume_loses_nothing() {
     assert!(std::fs::read(mounted.path("before")).unwrap() == tools::noise(1, 2 << 20));
     disk.grow("256m");
     let written = writer.join().unwrap();
+    drop(file);
     mounted.stop();
     volume.assert_sound();
     let mounted = volume.start(&[]);

@@ -107,5 +107,6 @@ fn a_small_fsync_is_one_round_trip_of_the_store() {
     waits.sort();
     assert!(waits[10] < round_trip * 3 / 2, "median {:?} of {waits:?}", waits[10]);
     double.latency(Duration::ZERO);
+    drop(log);
     mounted.stop();
 }

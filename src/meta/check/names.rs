@@ -151,7 +151,7 @@ impl Nodes {
             });
             report.expect(seen.insert(name.as_bytes()), || format!("{what}: {name:?} twice"));
             let others = group.0.iter().filter(|other| other.index == *index).count();
-            let fits = usize::from(*index) < Dentries::MAX && cookie(hash, *index) >= COOKIE_MIN;
+            let fits = *index < Dentries::MAX && cookie(hash, *index) >= COOKIE_MIN;
             report.expect(others == 1 && fits, || {
                 format!("{what}: {name:?} has no place of its own in a listing")
             });
