@@ -38,7 +38,8 @@ pub enum Kind {
     NoSpace,
     /// An extended attribute does not exist (ENODATA).
     NoAttribute,
-    /// A buffer is too small for the value (ERANGE), or a value too large for the attribute (E2BIG).
+    /// A buffer is too small for the value (ERANGE), or a value too large for its attribute
+    /// (E2BIG).
     Range,
     /// The operation exists nowhere here (EOPNOTSUPP).
     Unsupported,
@@ -56,7 +57,8 @@ pub enum Kind {
     Unavailable,
     /// The store says no, for good: credentials, permissions, a refused header (EIO).
     Denied,
-    /// An encryption policy is not met: nothing was sent, or what was stored is not confirmed (EIO).
+    /// An encryption policy is not met: nothing was sent, or what was stored is not confirmed
+    /// (EIO).
     Policy,
     /// Stored bytes do not verify, or say what this version does not know (EIO).
     Corrupt,

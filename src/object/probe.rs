@@ -30,8 +30,9 @@ pub struct ProbeReport {
 
 impl Bucket {
     /// Tries the store once, with an object of its own below [`name::PROBE_PREFIX`]; a refusal ends
-    /// it at once, silence within thirteen seconds. [`Kind::Policy`]: encryption is refused or not confirmed; [`Kind::Denied`]: wrong
-    /// bucket, keys, permissions or clock; [`Kind::Unavailable`]: the endpoint does not answer.
+    /// it at once, silence within thirteen seconds. [`Kind::Policy`]: encryption is refused or not
+    /// confirmed; [`Kind::Denied`]: wrong bucket, keys, permissions or clock;
+    /// [`Kind::Unavailable`]: the endpoint does not answer.
     pub async fn probe(&self, session_name: &str) -> Result<ProbeReport> {
         let name = format!("{}{session_name}", name::PROBE_PREFIX);
         let prober = self.trusting(Trust::Probe);
