@@ -121,7 +121,8 @@ impl<'de> Deserialize<'de> for Span {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::prop_assert_eq;
+    use proptest::proptest;
 
     use super::*;
 

@@ -23,7 +23,6 @@ use crate::types::ContentId;
 use crate::types::FILE_SIZE_MAX;
 use crate::types::FileName;
 use crate::types::Ino;
-use crate::types::WriteSeq;
 use crate::volume::Written;
 
 impl Vfs {
@@ -119,10 +118,7 @@ impl Vfs {
         data: &Bytes,
         flags: WriteFlags,
     ) -> Result<ContentId> {
-        let seq = self.meta.ids.seq();
-        transact!(self.meta.store(), |txn| self
-            .put_bytes(txn, ino, (offset, data), flags, seq)
-            .await)
+        transact!(self.meta.store(), |txn| self.put_bytes(txn, ino, (offset, data), flags).await)
     }
 
     async fn put_bytes(
@@ -131,9 +127,11 @@ impl Vfs {
         ino: Ino,
         (offset, data): (u64, &Bytes),
         flags: WriteFlags,
-        seq: WriteSeq,
     ) -> Result<ContentId> {
         let mut inode = regular(txn, ino).await?;
+        // Taken after the read that commit checks, so that an inode's changes have their numbers
+        // in the order of their commits: a cut hides what has a smaller one.
+        let seq = self.meta.ids.seq();
         let content = inode.content;
         if offset > inode.size {
             inode.flags |= flag::SPARSE;

@@ -86,12 +86,11 @@ impl Vfs {
         change: impl Fn(&mut Txn, &Contents, &mut Inode, WriteSeq) + Send + Sync,
     ) -> Result<()> {
         loop {
-            let seq = self.meta.ids.seq();
             let step: Result<Step> =
-                transact!(self.meta.store(), |txn| self.try_reshape(txn, ino, &change, seq).await);
+                transact!(self.meta.store(), |txn| self.try_reshape(txn, ino, &change).await);
             match step? {
                 Step::Done => return Ok(()),
-                Step::Crowded => self.contents.settle_cuts().await?,
+                Step::Crowded => self.contents.settle_cuts(ino).await?,
             }
         }
     }
@@ -101,9 +100,10 @@ impl Vfs {
         txn: &mut Txn,
         ino: Ino,
         change: &(impl Fn(&mut Txn, &Contents, &mut Inode, WriteSeq) + Send + Sync),
-        seq: WriteSeq,
     ) -> Result<Step> {
         let mut inode = regular(txn, ino).await?;
+        // After the read that commit checks: see `put_bytes`.
+        let seq = self.meta.ids.seq();
         if inode.cuts.len() >= CUTS_MAX {
             return Ok(Step::Crowded);
         }
@@ -149,7 +149,12 @@ fn replace_content(txn: &mut Txn, contents: &Contents, inode: &mut Inode, conten
     let old = std::mem::replace(&mut inode.content, content);
     inode.cuts.clear();
     inode.flags &= !flag::SPARSE;
-    txn.put_new(key::garbage(old), bytes::Bytes::new());
+    if contents.may_have_extents(old) {
+        txn.put_new(key::garbage(old), bytes::Bytes::new());
+    } else {
+        let contents = contents.clone();
+        txn.only_if(move || !contents.may_have_extents(old));
+    }
     let contents = contents.clone();
     txn.then(move || contents.forget(old));
 }

@@ -98,10 +98,10 @@ impl Contents {
         !self.0.dirty.lock().is_untouched(content)
     }
 
-    /// Waits until extents show the cuts of inodes.
-    pub async fn settle_cuts(&self) -> Result<()> {
-        self.0.sync().await?;
-        self.0.tidy_up().await
+    /// Waits until extents show the cuts of an inode, which may be an earlier session's.
+    pub async fn settle_cuts(&self, ino: Ino) -> Result<()> {
+        self.0.cut_inodes.lock().insert(ino);
+        self.0.apply_cuts().await
     }
 
     /// The bytes of `range`, holes as zeros.

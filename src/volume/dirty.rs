@@ -250,6 +250,11 @@ impl Dirty {
         if self.frozen_claims.contains(&claim) { View::Frozen } else { View::Live }
     }
 
+    /// Whether any upload is under way.
+    pub fn is_uploading(&self) -> bool {
+        !self.outstanding.is_empty()
+    }
+
     /// Whether uploads of frozen bytes are still under way.
     pub fn frozen_is_claimed(&self) -> bool {
         !self.frozen_claims.is_empty()

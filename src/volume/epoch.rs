@@ -10,6 +10,7 @@ use super::dirty::Claim;
 use super::dirty::Run;
 use super::flush::Held;
 use super::flush::INLINE_BYTES_MAX;
+use super::flush::INLINE_CHUNKS_MAX;
 use super::flush::Part;
 use super::flush::Source;
 use crate::error::Result;
@@ -51,7 +52,11 @@ impl Core {
 
     /// Makes room for writers that wait: what no upload has taken yet is sent now.
     fn relieve(self: &Arc<Self>) {
-        if self.dirty.lock().unclaimed_bytes() >= self.budget.limit() / 4 {
+        let (unclaimed, uploading) = {
+            let dirty = self.dirty.lock();
+            (dirty.unclaimed_bytes(), dirty.is_uploading())
+        };
+        if unclaimed >= self.budget.limit() / 4 || !uploading {
             self.send_small();
         }
     }
@@ -109,11 +114,15 @@ impl Core {
 
     /// Moves inline bytes into blocks with one last epoch.
     pub(super) async fn flush_inline(&self) -> Result<()> {
-        self.moves_inline.store(true, Ordering::Release);
-        if self.inline.lock().is_empty() {
-            return Ok(());
-        }
-        let target = *self.frozen.lock() + 1;
+        let target = {
+            // An epoch on its way could move them too, and then no further one would come.
+            let _turn = self.epoch_turn.lock().await;
+            self.moves_inline.store(true, Ordering::Release);
+            if self.inline.lock().is_empty() {
+                return Ok(());
+            }
+            *self.frozen.lock() + 1
+        };
         self.wait_for(target).await
     }
 
@@ -126,18 +135,13 @@ impl Core {
             settled.as_mut().enable();
             let claimed = self.dirty.lock().claim_all(View::Frozen);
             if let Some((claim, runs)) = claimed {
-                let outcome = if self.fits_inline(&runs).await? {
-                    self.register(None, inline_parts(claim, &runs)).await
-                } else {
-                    self.store_packed(claim, runs).await
-                };
+                let outcome = self.store_claimed(claim, runs).await;
                 self.end_claim(claim, again(&outcome));
                 outcome?;
                 continue;
             }
             if self.moves_inline.load(Ordering::Acquire) && !self.inline.lock().is_empty() {
-                let moved = self.inlined().await?;
-                self.upload(super::flush::pack(moved, self.block_bytes)).await?;
+                self.store_packed(None).await?;
                 continue;
             }
             if !self.dirty.lock().frozen_is_claimed() {
@@ -147,15 +151,32 @@ impl Core {
         }
     }
 
-    async fn store_packed(self: &Arc<Self>, claim: Claim, runs: Vec<Run>) -> Result<()> {
-        let packed = self.pack_frozen(claim, runs).await?;
-        self.upload(packed).await
+    async fn store_claimed(self: &Arc<Self>, claim: Claim, runs: Vec<Run>) -> Result<()> {
+        match self.fits_inline(&runs).await? {
+            true => self.register(None, inline_parts(claim, &runs)).await,
+            false => self.store_packed(Some((claim, runs))).await,
+        }
+    }
+
+    /// Stores frozen bytes, and what moves with them, in blocks. Inline bytes that could not be
+    /// moved stay noted for the next time.
+    async fn store_packed(self: &Arc<Self>, frozen: Option<(Claim, Vec<Run>)>) -> Result<()> {
+        let inline = std::mem::take(&mut *self.inline.lock());
+        let stored = match self.pack_frozen(frozen, &inline).await {
+            Ok(packed) => self.upload(packed).await,
+            Err(error) => Err(error),
+        };
+        if stored.is_err() {
+            self.inline.lock().extend(inline);
+        }
+        stored
     }
 
     /// Few bytes travel inside the batch, so that a small fsync is one round trip.
     async fn fits_inline(&self, runs: &[Run]) -> Result<bool> {
         if self.closing.load(Ordering::Acquire)
             || runs.iter().map(Run::len).sum::<u64>() > INLINE_BYTES_MAX
+            || self.inline.lock().len() >= INLINE_CHUNKS_MAX
         {
             return Ok(false);
         }

@@ -8,6 +8,7 @@ use futures::stream::FuturesUnordered;
 use futures::stream::StreamExt;
 
 use super::core::Core;
+use super::core::InlineChunks;
 use super::dirty::Claim;
 use super::dirty::Run;
 use crate::block::BlockBuilder;
@@ -29,13 +30,19 @@ use crate::types::WriteSeq;
 /// Dirty bytes of an epoch up to which they travel inside the metadata batch (DESIGN §5).
 pub(super) const INLINE_BYTES_MAX: u64 = 64 * 1024;
 
+/// Chunks with inline bytes up to which an epoch may go without packing: what one packed epoch
+/// moves must fit memory, and metadata is not the place for many bytes.
+pub(super) const INLINE_CHUNKS_MAX: usize = 512;
+
 /// Where a part's bytes came from, which decides what of it may be registered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     /// Dirty bytes: what still has the claim.
     Dirty(Claim),
-    /// Extents that are moved (inline bytes, crumbled chunks): what is still as old as this.
-    Moved(WriteSeq),
+    /// Extents of a chunk that are moved (inline bytes, crumbled chunks): where they are still
+    /// what they were when they were read. A sequence number would not tell: an upload that was
+    /// slower than a newer one may put older bytes between them meanwhile.
+    Moved(Arc<Chunk>),
 }
 
 /// A range inside one chunk whose bytes are consecutive frames of one block.
@@ -86,7 +93,7 @@ pub(super) fn pack(runs: Vec<(Source, Run)>, block_bytes: u32) -> Vec<Packed> {
             }
             let owner = Owner { ino: run.ino, content: run.content, offset, seq: run.seq };
             let frame = open.builder.push(owner, pieces.take(len as usize));
-            open.add(&run, source, offset, frame);
+            open.add(&run, &source, offset, frame);
             offset += u64::from(len);
         }
     }
@@ -102,11 +109,11 @@ fn empty(block_bytes: u32) -> Packed {
 
 impl Packed {
     /// Adds a frame to the last part if it continues it inside the same chunk.
-    fn add(&mut self, run: &Run, source: Source, offset: u64, frame: FrameRef) {
+    fn add(&mut self, run: &Run, source: &Source, offset: u64, frame: FrameRef) {
         if let Some(last) = self.parts.last_mut() {
             let continues = last.content == run.content
                 && last.end() == offset
-                && last.source == source
+                && last.source == *source
                 && !offset.is_multiple_of(CHUNK_BYTES);
             if let (true, Held::Frames(frames)) = (continues, &mut last.held) {
                 last.len += frame.plain;
@@ -121,7 +128,7 @@ impl Packed {
             offset,
             len: frame.plain,
             seq: run.seq,
-            source,
+            source: source.clone(),
             held: Held::Frames(vec![frame]),
         });
     }
@@ -184,7 +191,7 @@ impl Core {
     /// The bound follows the store: what it took in half a second, within what memory allows.
     fn adapt_budget(&self) {
         let half_second = self.writer.rate_bytes_per_second() / 2;
-        self.budget.set_limit(half_second.clamp(DIRTY_BYTES_MIN, self.memory_bytes / 4));
+        self.budget.set_limit(half_second.max(DIRTY_BYTES_MIN).min(self.memory_bytes / 4));
     }
 
     /// Uploads a whole block's worth of a stream as soon as it is there.
@@ -234,11 +241,16 @@ impl Core {
     }
 
     /// The dirty bytes of a frozen epoch and what moves with them, packed.
-    pub(super) async fn pack_frozen(&self, claim: Claim, runs: Vec<Run>) -> Result<Vec<Packed>> {
-        let mut moved = self.crumbled(&runs).await?;
-        moved.extend(self.inlined().await?);
-        let mut all: Vec<_> =
-            runs.into_iter().map(|run| (Source::Dirty(claim), run)).chain(moved).collect();
+    pub(super) async fn pack_frozen(
+        &self,
+        frozen: Option<(Claim, Vec<Run>)>,
+        inline: &InlineChunks,
+    ) -> Result<Vec<Packed>> {
+        let mut all = self.inlined(inline).await?;
+        if let Some((claim, runs)) = frozen {
+            all.extend(self.crumbled(&runs).await?);
+            all.extend(runs.into_iter().map(|run| (Source::Dirty(claim), run)));
+        }
         all.sort_by_key(|(_, run)| (run.ino, run.content, run.offset));
         Ok(pack(all, self.block_bytes))
     }
@@ -268,10 +280,9 @@ impl Core {
     }
 
     /// Chunks with inline bytes, which move into this packed epoch.
-    pub(super) async fn inlined(&self) -> Result<Vec<(Source, Run)>> {
-        let chunks: Vec<_> = self.inline.lock().drain().collect();
+    async fn inlined(&self, inline: &InlineChunks) -> Result<Vec<(Source, Run)>> {
         let mut moved = Vec::new();
-        for ((content, index), (ino, _)) in chunks {
+        for (&(content, index), &(ino, _)) in inline {
             let mut chunk = self.chunk(View::Frozen, content, index).await?;
             chunk.0.retain(|extent| extent.block().is_none());
             moved.extend(self.move_chunk(ino, content, index, chunk).await?);
@@ -296,6 +307,7 @@ impl Core {
         {
             chunk.apply_cuts(base, &inode.cuts, &mut Vec::new());
         }
+        let source = Source::Moved(Arc::new(chunk.clone()));
         let mut open: Option<Run> = None;
         for extent in &chunk.0 {
             let offset = base + u64::from(extent.start);
@@ -307,11 +319,11 @@ impl Core {
                 }
                 _ => {
                     let run = Run { ino, content, offset, pieces, seq: extent.seq };
-                    moved.extend(open.replace(run).map(|run| (Source::Moved(run.seq), run)));
+                    moved.extend(open.replace(run).map(|run| (source.clone(), run)));
                 }
             }
         }
-        moved.extend(open.map(|run| (Source::Moved(run.seq), run)));
+        moved.extend(open.map(|run| (source, run)));
         Ok(moved)
     }
 }

@@ -52,16 +52,16 @@ impl Core {
                 let chunk = chunks.get_mut(&(part.content, index)).expect("all were fetched");
                 let whole = extent(part, stored.map(|stored| stored.id));
                 let range = part.offset..part.end();
-                let left = match part.source {
-                    Source::Dirty(claim) => dirty.claimed(claim, part.content, &range),
-                    Source::Moved(limit) => older(chunk, index, &range, limit),
+                let left = match &part.source {
+                    Source::Dirty(claim) => dirty.claimed(*claim, part.content, &range),
+                    Source::Moved(read) => unchanged(chunk, read, index, &range),
                 };
                 for left in joined(left) {
                     let within = key_range(index, &left);
                     grown += chunk.insert(whole.part(within), &mut changes);
                 }
-                if let Source::Dirty(claim) = part.source {
-                    freed += dirty.settle(claim, part.content, &range);
+                if let Source::Dirty(claim) = &part.source {
+                    freed += dirty.settle(*claim, part.content, &range);
                 }
             }
             let named = changes.iter().any(|(id, _)| stored.is_some_and(|s| s.id == *id));
@@ -92,8 +92,8 @@ impl Core {
             let registrar = self.registrar.lock().await;
             let view = parts
                 .iter()
-                .find_map(|part| match part.source {
-                    Source::Dirty(claim) => Some(self.dirty.lock().view_of(claim)),
+                .find_map(|part| match &part.source {
+                    Source::Dirty(claim) => Some(self.dirty.lock().view_of(*claim)),
                     Source::Moved(_) => None,
                 })
                 .unwrap_or(View::Frozen);
@@ -178,25 +178,21 @@ fn frame(frame: &FrameRef) -> Frame {
     Frame { at, index, stored, plain, codec: codec.id() }
 }
 
-/// What of a range is still as old as when it was read to be moved.
-fn older(
-    chunk: &Chunk,
-    index: u64,
-    range: &FileRange,
-    limit: crate::types::WriteSeq,
-) -> Vec<FileRange> {
+/// Where in a range a chunk has the same extents as when it was read to be moved.
+fn unchanged(chunk: &Chunk, read: &Chunk, index: u64, range: &FileRange) -> Vec<FileRange> {
     let base = index * CHUNK_BYTES;
-    chunk
-        .0
-        .iter()
-        .filter(|extent| extent.seq <= limit)
-        .map(|extent| {
-            let own = extent.range();
-            let (start, end) = (base + u64::from(own.start), base + u64::from(own.end));
-            start.max(range.start)..end.min(range.end)
-        })
-        .filter(|range| !range.is_empty())
-        .collect()
+    let wanted = key_range(index, range);
+    let mut same = Vec::new();
+    for old in &read.0 {
+        for new in &chunk.0 {
+            let start = old.start.max(new.start).max(wanted.start);
+            let end = old.range().end.min(new.range().end).min(wanted.end);
+            if start < end && old.part(start..end) == new.part(start..end) {
+                same.push(base + u64::from(start)..base + u64::from(end));
+            }
+        }
+    }
+    same
 }
 
 /// The same bytes as fewer ranges: neighbours become one extent.

@@ -108,19 +108,29 @@ impl Core {
         Ok(page.is_empty())
     }
 
-    async fn apply_cuts(&self) -> Result<()> {
-        let inodes = std::mem::take(&mut *self.cut_inodes.lock());
+    /// Brings the extents of inodes up to their cuts.
+    pub(super) async fn apply_cuts(&self) -> Result<()> {
+        let inodes = self.cut_inodes.lock().clone();
         for ino in inodes {
-            let Some(inode) = self.inode(ino).await? else { continue };
-            if inode.cuts.is_empty() {
-                continue;
+            // Before the look, so that a cut that is made meanwhile comes next.
+            self.cut_inodes.lock().remove(&ino);
+            if let Err(error) = self.apply_cuts_of(ino).await {
+                self.cut_inodes.lock().insert(ino);
+                return Err(error);
             }
-            for cut in &inode.cuts {
-                self.apply_cut(inode.content, cut).await?;
-            }
-            self.drop_cuts(ino, &inode).await?;
         }
         Ok(())
+    }
+
+    async fn apply_cuts_of(&self, ino: Ino) -> Result<()> {
+        let Some(inode) = self.inode(ino).await? else { return Ok(()) };
+        if inode.cuts.is_empty() {
+            return Ok(());
+        }
+        for cut in &inode.cuts {
+            self.apply_cut(inode.content, cut).await?;
+        }
+        self.drop_cuts(ino, &inode).await
     }
 
     async fn inode(&self, ino: Ino) -> Result<Option<Inode>> {
