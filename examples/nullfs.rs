@@ -222,8 +222,7 @@ impl Filesystem for Null {
         reply: ReplyCreate,
     ) {
         let attr = self.0.lock().make(parent, name, FileType::RegularFile, mode);
-        let keep = FopenFlags::FOPEN_KEEP_CACHE;
-        reply.created(&TTL, &attr, Generation(0), FileHandle(0), keep);
+        reply.created(&TTL, &attr, Generation(0), FileHandle(0), FopenFlags::empty());
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -251,7 +250,8 @@ impl Filesystem for Null {
     }
 
     fn open(&self, _: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+        // Without KEEP_CACHE: a file opened again is read again, as after a cold mount.
+        reply.opened(FileHandle(0), FopenFlags::empty());
     }
 
     fn read(
