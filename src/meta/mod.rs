@@ -13,7 +13,9 @@ macro_rules! transact {
         loop {
             let mut begun = $store.begin().await;
             let $txn = &mut begun;
-            let answer = $operation?;
+            // `return` and `?` end the operation, never the function around it without a commit.
+            let answer: $crate::error::Result<_> = async { $operation }.await;
+            let answer = answer?;
             if $store.commit(begun)? == $crate::meta::kv::Committed::Whole {
                 break Ok(answer);
             }
