@@ -96,9 +96,14 @@ static PREPARED: LazyLock<MemoryStore> = LazyLock::new(|| {
     store
 });
 
+/// A store with a volume that has its directories.
+pub fn prepared() -> MemoryStore {
+    PREPARED.copy()
+}
+
 /// Runs a plan in runtimes of its own, so that a crash ends every task of the volume at once.
 pub fn run(plan: Plan) -> Outcome {
-    let store = PREPARED.copy();
+    let store = prepared();
     let log = Arc::new(Mutex::new(Log::default()));
     let life = runtime();
     let crashed = life.block_on(live(plan, &store, log.clone()));
@@ -118,7 +123,8 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn bucket(store: &MemoryStore) -> Bucket {
+/// The store without faults.
+pub fn bucket(store: &MemoryStore) -> Bucket {
     let policy = Policy { mode: SseMode::None, verify: SseVerify::Warn };
     Bucket::memory(store, Some(policy))
 }
@@ -141,7 +147,8 @@ async fn engine(bucket: Bucket) -> SlateEngine {
     SlateEngine::open(bucket, options, DEADLINE).await.unwrap()
 }
 
-async fn volume(bucket: Bucket, session: u64, seed: u64) -> Arc<Volume> {
+/// Opens the volume as session `session`.
+pub async fn volume(bucket: Bucket, session: u64, seed: u64) -> Arc<Volume> {
     let engine = Arc::new(engine(bucket.clone()).await);
     start(bucket, engine, session, seed).await.unwrap()
 }
