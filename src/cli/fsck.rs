@@ -40,7 +40,7 @@ pub(super) fn run(args: &FsckArgs, config: &ConfigArgs) -> Result<Outcome> {
 }
 
 fn findings(args: &FsckArgs, config: &ConfigArgs) -> Result<Vec<String>> {
-    if let Some(mount) = mount::mounts_of(&args.name)?.first() {
+    if let Some(mount) = mount::writing_mount(&args.name)? {
         return mount.fsck();
     }
     let config = config.load()?.volume(&args.name)?;

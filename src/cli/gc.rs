@@ -38,8 +38,7 @@ pub(super) fn run(args: &GcArgs, config: &ConfigArgs) -> Result<Outcome> {
 }
 
 fn collect(name: &str, config: &ConfigArgs) -> Result<(u64, u64)> {
-    let mounts = mount::mounts_of(name)?;
-    if let Some(mount) = mounts.iter().find(|mount| !mount.read_only()) {
+    if let Some(mount) = mount::writing_mount(name)? {
         return mount.gc();
     }
     let config = config.load()?.volume(name)?;

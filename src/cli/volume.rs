@@ -147,7 +147,7 @@ fn show(config: &VolumeConfig, output: OutputArgs) -> Result<()> {
 }
 
 fn set(name: &str, mode: &SseMode, config: &ConfigArgs) -> Result<()> {
-    match mount::mounts_of(name)?.iter().find(|mount| !mount.read_only()) {
+    match mount::writing_mount(name)? {
         Some(mount) => mount.set_sse(mode)?,
         None => {
             let config = config.load()?.volume(name)?;

@@ -17,6 +17,8 @@ use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
 
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
 use rustix::mount::MountFlags;
 use rustix::mount::UnmountFlags;
 use rustix::net::RecvAncillaryBuffer;
@@ -191,7 +193,10 @@ pub(super) fn register(dir: &Path, options: &MountOptions) -> Result<()> {
         return Ok(());
     }
     let mut command = Command::new("mount");
+    // mount(8) takes a volume's name for a path where such a file is, and umount(8) then finds no
+    // entry for the mount: in this directory names are numbers.
     command
+        .current_dir("/proc/self/fdinfo")
         .args(["-i", "-f", "-t", &format!("fuse.{SUBTYPE}")])
         .args(["-o", &format!("helper={SUBTYPE},uhelper={SUBTYPE}"), "--"])
         .arg(&options.fsname)
@@ -230,10 +235,15 @@ fn detach_directly(dir: &Path, detach: Detach) -> Result<()> {
     })
 }
 
-/// Ends the connection and takes the mount off without its help. Root only.
-pub(super) fn force_off(dir: &Path) -> Result<()> {
-    rustix::mount::unmount(dir, UnmountFlags::FORCE | UnmountFlags::DETACH)
-        .map_err(|cause| Error::from(io::Error::from(cause)))
+/// Ends the connection and leaves the dead mount: a forced unmount cuts requests off first and
+/// finds only then that the mount is in use, by the descriptor that is held here. Root only.
+pub(super) fn cut_off(dir: &Path) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let _in_use = rustix::fs::open(dir, flags, Mode::empty()).map_err(io::Error::from)?;
+    match rustix::mount::unmount(dir, UnmountFlags::FORCE) {
+        Ok(()) | Err(rustix::io::Errno::BUSY) => Ok(()),
+        Err(cause) => Err(Error::from(io::Error::from(cause))),
+    }
 }
 
 fn run(command: &mut Command, name: &'static str) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Tells the kernel to forget: its caches of inodes, or the whole connection.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 
 use fuser::INodeNo;
 use fuser::Notifier;
@@ -21,6 +22,21 @@ pub(super) struct DeviceNumber {
 /// Waits for locked pages: not for a session thread, and not before their requests are answered.
 pub(super) fn invalidate(notifier: &Notifier, inodes: &[Ino]) -> usize {
     inodes.iter().filter(|ino| notifier.inval_inode(INodeNo(ino.0), 0, 0).is_err()).count()
+}
+
+/// Makes the kernel look up every name again before it uses what it knows of it. Linux 6.16 and
+/// later know this message (FUSE_NOTIFY_INC_EPOCH, 8); older ones refuse it.
+#[expect(
+    clippy::host_endian_bytes,
+    reason = "the kernel reads numbers as this machine writes them"
+)]
+pub(super) fn forget_names(device: &OwnedFd) -> Result<()> {
+    // struct fuse_out_header: length, the message's number where an error stands, no request.
+    let mut message = [0; 16];
+    message[..4].copy_from_slice(&16u32.to_ne_bytes());
+    message[4..8].copy_from_slice(&8i32.to_ne_bytes());
+    rustix::io::write(device, &message).map_err(std::io::Error::from)?;
+    Ok(())
 }
 
 /// Ends a connection: every waiting and later request fails with ENOTCONN or ECONNABORTED.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use fuser::Config;
 use fuser::Filesystem;
@@ -37,6 +38,9 @@ const SESSION_THREADS: usize = 2;
 /// The readahead of a mount: the size of one request.
 const READ_AHEAD_KIB: u32 = 1024;
 
+/// What a fenced mount waits for the kernel to forget.
+const FORGET_WITHIN: Duration = Duration::from_secs(2);
+
 /// A volume that is mounted.
 pub struct Mounted {
     vfs: Arc<Vfs>,
@@ -49,6 +53,8 @@ struct Running {
     dir: PathBuf,
     device: DeviceNumber,
     notifier: Notifier,
+    /// The connection, for what fuser has no message for.
+    connection: Arc<OwnedFd>,
     ended: watch::Receiver<bool>,
 }
 
@@ -104,8 +110,9 @@ impl Mounted {
             .await
     }
 
-    /// Cuts the mount off, for a volume that somebody else owns now: every request fails, no
-    /// cache answers any more, and the directory is free.
+    /// Cuts the mount off, for a volume that somebody else owns now: every request fails, and no
+    /// cache answers any more. The dead mount stays, so that nobody writes into the directory
+    /// below it; `umount` takes it off.
     ///
     /// # Errors
     /// What the system refuses; the mount may then still be seen, but is not answered.
@@ -113,11 +120,8 @@ impl Mounted {
         let inodes = self.vfs.cached_inodes();
         self.session
             .blocking(move |session| {
-                // In this order: an aborted request unlocks the pages that the invalidation
-                // waits for.
-                let aborted = session.abort();
-                session.invalidate(&inodes);
-                aborted
+                session.forget_within_reason(inodes);
+                session.abort()
             })
             .await
     }
@@ -159,12 +163,28 @@ impl Running {
             return Ok(());
         }
         let covered = self.check_on_top();
-        match notify::abort(self.device) {
-            Ok(()) => covered.and_then(|()| device::detach(&self.dir, Detach::Lazily)),
-            Err(error) => {
-                tracing::debug!(%error, "the connection has no abort file");
-                covered.and_then(|()| device::force_off(&self.dir))
+        notify::abort(self.device).or_else(|error| {
+            tracing::debug!(%error, "the connection has no abort file");
+            covered.and_then(|()| device::cut_off(&self.dir))
+        })
+    }
+
+    /// Makes the kernel forget names, and the pages and attributes of `inodes`. That waits for
+    /// locked pages, whose requests nobody may answer any more: so not for long.
+    fn forget_within_reason(&self, inodes: Vec<Ino>) {
+        let session = self.clone();
+        let (done, waited) = std::sync::mpsc::channel();
+        let forgetting = thread::spawn(move || {
+            if let Err(error) = notify::forget_names(&session.connection) {
+                tracing::warn!(%error, "the kernel goes on knowing names until it is asked again");
             }
+            session.invalidate(&inodes);
+            // Nobody may wait for it any more.
+            let _nobody_waits = done.send(());
+        });
+        if waited.recv_timeout(FORGET_WITHIN).is_err() {
+            tracing::warn!("the kernel forgets the rest when its requests are cut off");
+            drop(forgetting);
         }
     }
 
@@ -208,6 +228,7 @@ fn shake_hands(filesystem: impl Filesystem, device: OwnedFd, dir: &Path) -> Resu
     let mut config = Config::default();
     config.acl = SessionACL::All;
     config.n_threads = Some(SESSION_THREADS);
+    let connection = Arc::new(device.try_clone()?);
     let session = Session::from_fd(filesystem, device, SessionACL::All, config)
         .map_err(|cause| Error::new(Kind::Internal, "the kernel does not agree").because(cause))?;
     let notifier = session.notifier();
@@ -218,7 +239,8 @@ fn shake_hands(filesystem: impl Filesystem, device: OwnedFd, dir: &Path) -> Resu
         }
         sender.send_replace(true);
     })?;
-    Ok(Running { dir: dir.to_owned(), device: device_number(dir)?, notifier, ended })
+    let dir = dir.to_owned();
+    Ok(Running { device: device_number(&dir)?, dir, notifier, connection, ended })
 }
 
 fn device_number(dir: &Path) -> Result<DeviceNumber> {
@@ -317,18 +339,21 @@ mod tests {
     }
 
     #[test]
-    fn an_aborted_mount_answers_nobody_and_frees_its_directory() {
+    fn an_aborted_mount_answers_nobody_and_hides_its_directory() {
         if !can_mount() {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
         let (runtime, session) = (runtime(), mounted(dir.path()));
         let held = fs::File::open(dir.path()).unwrap();
+        session.forget_within_reason(vec![Ino::ROOT]);
         session.abort().unwrap();
-        session.invalidate(&[Ino::ROOT]);
-        let gone = held.metadata().unwrap_err();
-        assert_eq!(gone.kind(), ErrorKind::NotConnected);
+        for gone in [held.metadata(), fs::metadata(dir.path())] {
+            assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotConnected);
+        }
         runtime.block_on(session.wait());
+        drop(held);
+        assert!(Command::new("umount").arg("-i").arg(dir.path()).status().unwrap().success());
         assert!(check_mount_point(dir.path(), Default::default()).is_ok());
     }
 }

@@ -154,6 +154,17 @@ pub fn mounts_of(volume: &str) -> Result<Vec<Mount>> {
     Ok(list()?.into_iter().filter(|mount| mount.entry.volume == volume).collect())
 }
 
+/// The mount through which a volume's tools work: one that may write and whose daemon answers. One
+/// that was taken over and does not know it yet may not answer.
+pub fn writing_mount(volume: &str) -> Result<Option<Mount>> {
+    let mut mounts = mounts_of(volume)?;
+    mounts.retain(|mount| !mount.read_only());
+    let answers =
+        |mount: &Mount| matches!(mount.ask(&Request::Status, STATUS_TIMEOUT), Ok(Reply::Status(_)));
+    let at = mounts.iter().position(answers);
+    Ok(at.map(|at| mounts.swap_remove(at)).or_else(|| mounts.pop()))
+}
+
 /// The mounts that `what` names: a volume, or a mount point. `Kind::NotFound` when there is none.
 pub fn find(what: &str) -> Result<Vec<Mount>> {
     let named = if what.contains('/') { Vec::new() } else { mounts_of(what)? };

@@ -20,6 +20,7 @@ pub use client::list;
 pub use client::mounts_of;
 pub use client::run_daemon;
 pub use client::start;
+pub use client::writing_mount;
 pub use daemon::COMMAND as DAEMON_COMMAND;
 pub use mountpoint::Detach;
 pub use mountpoint::unmount as unmount_unserved;

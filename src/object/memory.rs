@@ -52,6 +52,16 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
+    /// Another store with the same objects.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let objects = self.0.objects.lock();
+        let (writes, by_name) = (objects.writes, objects.by_name.clone());
+        let objects = Mutex::new(Objects { writes, by_name });
+        Self(Arc::new(Shelf { ambient: self.0.ambient.clone(), objects }))
+    }
+
     /// An empty store that takes its times from `ambient`.
     pub fn new(ambient: Ambient) -> Self {
         Self(Arc::new(Shelf { ambient, objects: Mutex::default() }))

@@ -12,6 +12,8 @@ pub mod fault;
 mod layers;
 mod local;
 mod memory;
+#[cfg(feature = "testing")]
+pub mod sabotage;
 pub mod name;
 mod open;
 mod operator;

@@ -233,6 +233,11 @@ impl Witness {
             _ => None,
         };
         let judge = |evidence| sse::judge(&self.row, self.mode(), evidence, answer.headers());
+        #[cfg(feature = "testing")]
+        let judge = |evidence| match super::sabotage::witness_is_off() {
+            true => Posture::Confirmed { mode: "AES256".to_owned(), key: None },
+            false => judge(evidence),
+        };
         note(Seen {
             status: Some(answer.status().as_u16()),
             posture: evidence.map(judge),

@@ -139,7 +139,8 @@ pub(super) fn judge(
             false => Judgement::Held(term.holder()),
         };
     }
-    if term.pid_namespace != host.pid_namespace {
+    let other_machine = !term.machine_id.is_empty() && term.machine_id != host.machine_id;
+    if other_machine || term.pid_namespace != host.pid_namespace {
         return Judgement::Held(term.holder());
     }
     match process(term.pid) {

@@ -216,7 +216,7 @@ fn a_typo_in_the_config_names_its_line_and_the_nearest_word() {
     volume.write_config(&table("provider = \"local\"\nsse = \"aes265\"", "path"));
     assert_create_refused(&volume, &[":4:", "aes265", "`aes256`"]);
     volume.write_config("[volumes.work\n");
-    assert_create_refused(&volume, &["line 1"]);
+    assert_create_refused(&volume, &[":1:"]);
     volume.write_config(&table("provider = \"local\"", "path"));
     let ended = volume.call("cairnfs", &["volume", "create", "wrok"]);
     assert_refused(&ended, &["`wrok`", "`work`"]);

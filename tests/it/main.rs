@@ -16,3 +16,4 @@ mod posix;
 mod direct_io;
 mod big_directory;
 mod bad_input;
+mod crash;

@@ -84,7 +84,7 @@ fn take_over(volume: &TestVolume, create: &[&str]) {
             && std::fs::metadata(first.path("shared")).is_err_and(fenced)
     });
     assert!(reads_fail, "the fenced mount went on answering reads and stats from its caches");
-    drop((open, cached));
+    drop((open, cached, file));
     drop(first);
 
     assert!(std::fs::read(second.path("mine")).unwrap() == tools::noise(2, 300_000));

@@ -67,7 +67,7 @@ pub struct SlateEngine {
     commits: AtomicU64,
     runtime: Handle,
     /// Compaction and garbage collection compute here, off the threads that answer.
-    background: Option<Runtime>,
+    _background: Background,
 }
 
 impl SlateEngine {
@@ -80,16 +80,16 @@ impl SlateEngine {
     pub async fn open(bucket: Bucket, options: SlateOptions, deadline: Duration) -> Result<Self> {
         let verdict = Arc::new(Verdict::new());
         let store = Arc::new(Store::new(bucket.clone(), verdict.clone()));
-        let background = background()?;
+        let background = Background::start()?;
         let compactor = CompactorBuilder::new(path(), store.clone())
             .with_options(settings::compaction())
-            .with_runtime(background.handle().clone());
+            .with_runtime(background.handle());
         let opening = Db::builder(path(), store)
             .with_settings(settings::settings(&options, bucket.provider().conditional_update))
             .with_sst_block_size(SstBlockSize::Block16Kib)
             .with_db_cache(settings::cache(options.cache_bytes), 0)
             .with_compactor_builder(compactor)
-            .with_gc_runtime(background.handle().clone())
+            .with_gc_runtime(background.handle())
             .build();
         let opened = match timeout(deadline, Box::pin(opening)).await {
             Ok(opened) => opened.map_err(fault::from_slate),
@@ -99,13 +99,10 @@ impl SlateEngine {
             Ok(db) => {
                 verdict.opened();
                 let (status, runtime) = (db.subscribe(), Handle::current());
-                let (commits, background) = (AtomicU64::new(0), Some(background));
-                Ok(Self { db, status, verdict, commits, runtime, background })
+                let (commits, _background) = (AtomicU64::new(0), background);
+                Ok(Self { db, status, verdict, commits, runtime, _background })
             }
-            Err(error) => {
-                background.shutdown_background();
-                Err(error.while_doing("cannot open the volume's metadata"))
-            }
+            Err(error) => Err(error.while_doing("cannot open the volume's metadata")),
         }
     }
 
@@ -197,23 +194,40 @@ impl Drop for SlateEngine {
                 tracing::trace!(%error, "the metadata engine was closed already");
             }
         });
-        if let Some(background) = self.background.take() {
-            background.shutdown_background();
+    }
+}
+
+/// The thread of background work. It may be dropped anywhere, also with a future that is given up
+/// while the engine opens; a runtime by itself may not.
+struct Background(Option<Runtime>);
+
+impl Background {
+    fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("cairnfs-compact")
+            .enable_time()
+            .build();
+        let runtime = runtime
+            .map_err(|cause| Error::new(Kind::Internal, "cannot start a thread").because(cause))?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> Handle {
+        self.0.as_ref().expect("it is there until the drop").handle().clone()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }
 
 fn path() -> &'static str {
     ENGINE_PREFIX.trim_end_matches('/')
-}
-
-fn background() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("cairnfs-compact")
-        .enable_time()
-        .build()
-        .map_err(|cause| Error::new(Kind::Internal, "cannot start a thread").because(cause))
 }
 
 fn late(bucket: &Bucket, deadline: Duration) -> Error {
