@@ -15,8 +15,8 @@ SYSTEMS="${BENCH_SYSTEMS:-nullfs rawstore cairnfs cairnfs-local juicefs}"
 PROFILE="${BENCH_PROFILE:-release}"
 DROP_CACHES="${BENCH_DROP_CACHES:-yes}"
 case "$SCALE" in
-    full) FILES=10000 TREE=5600 DIRS=2000 BYTES=$((1 << 30)) RANDOM_READS=4000 RANDOM_WRITES=4000 APPENDS=200 ;;
-    small) FILES=1000 TREE=600 DIRS=400 BYTES=$((128 << 20)) RANDOM_READS=400 RANDOM_WRITES=400 APPENDS=50 ;;
+    full) FILES=10000 TREE=5600 DIRS=2000 BYTES=$((1 << 30)) PAGES=4000 APPENDS=200 ;;
+    small) FILES=1000 TREE=600 DIRS=400 BYTES=$((128 << 20)) PAGES=400 APPENDS=50 ;;
     *) echo "error: BENCH_SCALE is full or small" >&2; exit 2 ;;
 esac
 case "$PROFILE" in
@@ -32,6 +32,8 @@ ACCESS_KEY=cairnfs-bench
 SECRET_KEY=cairnfs-bench-secret
 
 say() { printf 'bench: %s\n' "$*" >&2; }
+# die_of LOG SENTENCE: with the end of a log, which is removed with everything else.
+die_of() { die "$2: $(tail -3 "$WORK/$1.log")" "run it alone with BENCH_SYSTEMS to see more"; }
 die() { printf 'error: %s\nhint: %s\n' "$1" "$2" >&2; exit 1; }
 
 # --- what runs: one process or mount at a time beside MinIO, each known by its pid ---
@@ -80,7 +82,7 @@ start_minio() {
         "$DEPS/minio" server --quiet --address "${ENDPOINT#http://}" \
         --console-address 127.0.0.1:0 "$WORK/minio" >"$WORK/minio.log" 2>&1 &
     MINIO_PID=$!
-    within curl -sf "$ENDPOINT/minio/health/live" || die "MinIO does not start: $(tail -3 "$WORK/minio.log")" "run scripts/deps.sh bench"
+    within curl -sf "$ENDPOINT/minio/health/live" || die_of minio "MinIO does not start"
 }
 
 make_bucket() {
@@ -97,7 +99,10 @@ mount_cairnfs-local() { mount_volume cairnfs-local; }
 mount_volume() {
     local volume="$1" summary
     shift
-    "$BIN/cairnfs" volume show "$volume" >/dev/null 2>&1 || "$BIN/cairnfs" volume create "$volume" "$@" >>"$WORK/cairnfs.log" 2>&1
+    if ! "$BIN/cairnfs" volume show "$volume" >/dev/null 2>&1; then
+        "$BIN/cairnfs" volume create "$volume" "$@" >>"$WORK/cairnfs.log" 2>&1 ||
+            die_of cairnfs "the volume $volume cannot be made"
+    fi
     "$BIN/mount.cairnfs" start "$volume" "$MNT" "$@" >/dev/null
     MOUNTED="$MNT"
     summary="$("$BIN/mount.cairnfs" status "$MNT" --json)"
@@ -107,17 +112,18 @@ mount_volume() {
 mount_juicefs() {
     local meta="sqlite3://$WORK/juicefs.db"
     if [ ! -e "$WORK/juicefs.db" ]; then
-        HOME="$WORK" "$DEPS/juicefs" format "$meta" bench --storage s3 --bucket "$ENDPOINT/juicefs" \
-            --access-key "$ACCESS_KEY" --secret-key "$SECRET_KEY" --trash-days 0 >"$WORK/juicefs.log" 2>&1 ||
-            die "juicefs format failed: $(tail -3 "$WORK/juicefs.log")" "see above"
+        env HOME="$WORK" ACCESS_KEY="$ACCESS_KEY" SECRET_KEY="$SECRET_KEY" \
+            "$DEPS/juicefs" format "$meta" bench --storage s3 --bucket "$ENDPOINT/juicefs" \
+            --trash-days 0 >"$WORK/juicefs.log" 2>&1 || die_of juicefs "juicefs format failed"
     fi
     # Its cache of objects would make the second mount warm.
     rm -rf "$WORK/juicefs-cache"
-    HOME="$WORK" "$DEPS/juicefs" mount "$meta" "$MNT" --no-usage-report --no-syslog --backup-meta 0 \
-        --metrics 127.0.0.1:0 --cache-dir "$WORK/juicefs-cache" >>"$WORK/juicefs.log" 2>&1 &
+    env HOME="$WORK" "$DEPS/juicefs" mount "$meta" "$MNT" --no-usage-report --no-syslog \
+        --backup-meta 0 --metrics 127.0.0.1:0 --cache-dir "$WORK/juicefs-cache" \
+        >>"$WORK/juicefs.log" 2>&1 &
     PIDS=($!)
     MOUNTED="$MNT"
-    within mountpoint -q "$MNT" || die "JuiceFS does not mount: $(tail -3 "$WORK/juicefs.log")" "see above"
+    within mountpoint -q "$MNT" || die_of juicefs "JuiceFS does not mount"
     # It answers from a child of the process that was started.
     PIDS+=($(cat /proc/"${PIDS[0]}"/task/*/children))
 }
@@ -126,7 +132,7 @@ mount_nullfs() {
     "$BIN/examples/nullfs" "$MNT" >"$WORK/nullfs.log" 2>&1 &
     PIDS=($!)
     MOUNTED="$MNT"
-    within mountpoint -q "$MNT" || die "the empty file system does not mount: $(cat "$WORK/nullfs.log")" "see above"
+    within mountpoint -q "$MNT" || die_of nullfs "the empty file system does not mount"
 }
 
 unmount() {
@@ -164,7 +170,7 @@ drop_caches() {
 # field NAME: the number of that name in JSON on standard input, laid out one name a line.
 field() { sed -n "s/^ *\"$1\": \([0-9]*\).*/\1/p" | head -1; }
 
-# PUT and GET requests so far. MinIO counts for whoever uses it; a directory's are counted by the mount.
+# PUT and GET requests so far. MinIO counts for whoever uses it; a directory's the mount counts.
 requests() {
     local summary
     case "$1" in
@@ -175,8 +181,9 @@ requests() {
         nullfs) echo "0 0" ;;
         *)
             curl -sf "$ENDPOINT/minio/metrics/v3/api/requests" | awk '
-                /^minio_api_requests_total.*name="(PutObject|PutObjectPart|NewMultipartUpload|CompleteMultipartUpload|CopyObject)"/ { put += $NF }
-                /^minio_api_requests_total.*name="GetObject"/ { get += $NF }
+                !/^minio_api_requests_total/ { next }
+                /name="(PutObject|PutObjectPart|[A-Za-z]*MultipartUpload|CopyObject)"/ { put += $NF }
+                /name="GetObject"/ { get += $NF }
                 END { print put + 0, get + 0 }'
             ;;
     esac
@@ -217,9 +224,12 @@ measure() {
     ticks=$(($(cpu_ticks) - ticks))
     read -r -a after <<<"$(requests "$system")"
     awk -v put=$((after[0] - before[0])) -v get=$((after[1] - before[1])) \
-        -v cpu="$(awk -v ticks="$ticks" -v hz="$(getconf CLK_TCK)" 'BEGIN { print ticks / hz }')" '
-        NR == 1 { sub(/}$/, ",\"put\":" put ",\"get\":" get ",\"cpu_seconds\":" cpu "}") } { print }' \
-        <<<"$lines" >>"$RESULTS/$system.jsonl"
+        -v ticks="$ticks" -v hz="$(getconf CLK_TCK)" '
+        NR == 1 {
+            cost = sprintf(",\"put\":%d,\"get\":%d,\"cpu_seconds\":%.2f}", put, get, ticks / hz)
+            sub(/}$/, cost)
+        }
+        { print }' <<<"$lines" >>"$RESULTS/$system.jsonl"
 }
 
 run_system() {
@@ -239,8 +249,8 @@ run_system() {
     remount_cold "$system"
     measure "$system" read-stream
     remount_cold "$system"
-    measure "$system" random-read count=$RANDOM_READS
-    measure "$system" random-write count=$RANDOM_WRITES
+    measure "$system" random-read count=$PAGES
+    measure "$system" random-write count=$PAGES
     measure "$system" fsync count=$APPENDS
     unmount "$system"
     echo "{\"name\":\"peak-memory\",\"kib\":$PEAK_KIB}" >>"$RESULTS/$system.jsonl"
@@ -258,7 +268,8 @@ run_rawstore() {
 for program in minio juicefs; do
     [ -x "$DEPS/$program" ] || die "$program is not installed" "run scripts/deps.sh bench"
 done
-cargo build --quiet --locked --profile "$PROFILE" --bin cairnfs --example load --example nullfs --example rawstore
+cargo build --quiet --locked --profile "$PROFILE" --bin cairnfs \
+    --example load --example nullfs --example rawstore
 ln -sfn cairnfs "$BIN/mount.cairnfs"
 
 mkdir -p "$RESULTS"

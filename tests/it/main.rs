@@ -9,6 +9,7 @@ mod doubles;
 mod main_job;
 mod wire;
 mod pace;
+mod requests;
 mod real_input;
 mod kill;
 mod two_writers;
