@@ -46,7 +46,7 @@ PIDS=()
 tidy_up() {
     local pid
     trap - EXIT INT TERM
-    if [ -n "$MOUNTED" ] && mountpoint -q "$MOUNTED"; then umount -i -l "$MOUNTED" || true; fi
+    if [ -n "$MOUNTED" ] && mountpoint -q "$MOUNTED"; then umount -i -l "$MOUNTED" 2>/dev/null || true; fi
     for pid in "${PIDS[@]}" $MINIO_PID; do
         if [ -e "/proc/$pid" ]; then kill "$pid" 2>/dev/null || true; fi
     done
@@ -182,7 +182,7 @@ requests() {
         *)
             curl -sf "$ENDPOINT/minio/metrics/v3/api/requests" | awk '
                 !/^minio_api_requests_total/ { next }
-                /name="(PutObject|PutObjectPart|[A-Za-z]*MultipartUpload|CopyObject)"/ { put += $NF }
+                /name="(PutObject(Part)?|[A-Za-z]*MultipartUpload|CopyObject)"/ { put += $NF }
                 /name="GetObject"/ { get += $NF }
                 END { print put + 0, get + 0 }'
             ;;
