@@ -117,7 +117,7 @@ async fn a_head_may_confirm_what_the_write_did_not() {
 #[tokio::test]
 async fn a_refusal_ends_the_probe_with_one_clear_error_and_without_retries() {
     for (status, code, words) in
-        [(501, "NotImplemented", "has no key service"), (500, "InternalError", "has no key")]
+        [(501, "NotImplemented", "has no key service"), (500, "InternalError", "without a key")]
     {
         let double = Double::start(Manner::Refuses(status, code)).await;
         let error = encrypting(&double).probe("1").await.unwrap_err();

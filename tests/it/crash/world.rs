@@ -51,7 +51,7 @@ use super::model::Path;
 use super::model::Seen;
 
 const ACTORS: u64 = 4;
-const OPERATIONS: usize = 240;
+const OPERATIONS_OF_ONE: usize = 60;
 const NAMES: u8 = 5;
 const LABEL: &[u8] = b"user.label";
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -230,7 +230,7 @@ async fn crash(control: &FaultControl) {
 }
 
 async fn act(vfs: Arc<Vfs>, log: Arc<Mutex<Log>>, mut random: StdRng, control: FaultControl) {
-    for _ in 0..OPERATIONS / ACTORS as usize {
+    for _ in 0..OPERATIONS_OF_ONE {
         if random.random_ratio(1, 6) {
             let covered = log.lock().await.done.len();
             if vfs.sync().await.is_ok() {
@@ -352,7 +352,7 @@ async fn read(vfs: &Vfs, path: Path) -> cairnfs::error::Result<(Attr, File)> {
     let attr = lookup(vfs, path).await?;
     let size = u32::try_from(attr.size).unwrap();
     let bytes = vfs.read(attr.ino, 0, 0, size).await?.to_vec();
-    assert_eq!(bytes.len(), attr.size as usize, "a read ends at the end of the file only");
+    assert_eq!(bytes.len() as u64, attr.size, "a read ends at the end of the file only");
     let label = match vfs.getxattr(attr.ino, Bytes::from_static(LABEL)).await {
         Ok(value) => Some(value[0]),
         Err(error) if error.kind() == Kind::NoAttribute => None,
