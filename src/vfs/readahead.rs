@@ -17,12 +17,14 @@ pub struct Readahead {
     window_bytes: u64,
     next: u64,
     asked_to: u64,
+    /// Whether anything was read: one read is no stream yet.
+    begun: bool,
 }
 
 impl Readahead {
     /// A reader that reads at most `window_bytes_max` ahead; 0 for none.
     pub fn new(window_bytes_max: u64) -> Self {
-        Self { window_bytes_max, window_bytes: 0, next: 0, asked_to: 0 }
+        Self { window_bytes_max, window_bytes: 0, next: 0, asked_to: 0, begun: false }
     }
 
     /// Takes note of a read and says what to ask for ahead of it, inside a file of `size` bytes.
@@ -30,8 +32,8 @@ impl Readahead {
         let near = range.start <= self.next + DISORDER_BYTES_MAX
             && range.start + DISORDER_BYTES_MAX >= self.next;
         let follows = near && (range.start >= self.next || self.window_bytes > 0);
-        if !follows {
-            *self = Self { next: range.end, ..Self::new(self.window_bytes_max) };
+        if !follows || !self.begun {
+            *self = Self { next: range.end, begun: true, ..Self::new(self.window_bytes_max) };
             return None;
         }
         self.next = self.next.max(range.end);
