@@ -102,7 +102,9 @@ impl Core {
                 return (registrar, view);
             }
             drop(registrar);
-            if data_phase.wait_for(|on| !on).await.is_err() {
+            // Any change, for the next epoch may be waiting for its data by the time we look; it
+            // may even wait for these parts.
+            if data_phase.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }

@@ -74,7 +74,7 @@ impl Core {
                 return registrar;
             }
             drop(registrar);
-            if data_phase.wait_for(|on| !on).await.is_err() {
+            if data_phase.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
