@@ -4,8 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Two test threads: a mount, its daemon and its store share the machine.
-THREADS="${CAIRNFS_TEST_THREADS:-2}"
+# One test at a time: a mount, its daemon, its store and its load share the machine, and what is
+# told within seconds must not wait for another test's load.
+THREADS="${CAIRNFS_TEST_THREADS:-1}"
 TIMES=()
 FAILED=()
 

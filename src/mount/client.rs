@@ -39,7 +39,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the kernel may take to show what the daemon says is ready.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long `status` waits for a daemon.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a change of what the volume remembers may take.
 const SET_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a tool that reads the whole volume may take.

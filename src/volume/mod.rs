@@ -17,6 +17,8 @@ mod delete;
 mod core;
 mod budget;
 mod dirty;
+#[cfg(test)]
+mod dirty_tests;
 mod content;
 mod contents;
 mod flush;
