@@ -146,7 +146,11 @@ fn by_answer(cause: &opendal::Error, seen: &Seen, words: impl Fn() -> String) ->
             format!("the store fails: {}", words()),
             Some("try again; if it goes on, look into the store's own log".to_owned()),
         ),
-        Some(_) => (Kind::Unavailable, format!("the answer broke off: {}", words()), None),
+        Some(_) => (
+            Kind::Unavailable,
+            format!("the store does not do it: {}", words()),
+            Some("try again; if it goes on, look into the store's own log".to_owned()),
+        ),
         None => unreachable_store(root_cause(cause)),
     }
 }
