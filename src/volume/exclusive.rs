@@ -17,9 +17,10 @@ use crate::object::name;
 
 const CONTENDERS: usize = 8;
 
-/// The race, and then the tidying, together end within five seconds.
-const RACE_WITHIN: Duration = Duration::from_millis(4_000);
-const TIDYING_WITHIN: Duration = Duration::from_millis(900);
+/// A store that answered the probe before is there, but may be slow: SeaweedFS took more than four
+/// seconds for its first eight objects at once, on a busy machine.
+const RACE_WITHIN: Duration = Duration::from_secs(20);
+const TIDYING_WITHIN: Duration = Duration::from_secs(5);
 
 /// Measures it. [`Kind::Unsupported`]: a second writer could not be kept out.
 pub(super) async fn measure(bucket: &Bucket, ambient: &Ambient) -> Result<()> {
