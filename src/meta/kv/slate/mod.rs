@@ -5,6 +5,7 @@
 //! object, which one PUT creates, and in one memtable. After a crash it is there wholly or not at
 //! all. Knows no key's meaning; sees the store through [`Bucket`] only.
 
+mod clock;
 mod fault;
 mod reader;
 mod settings;
@@ -42,10 +43,12 @@ use tokio::time::timeout;
 pub use reader::SlateReader;
 pub use settings::SlateOptions;
 
+use self::clock::Clock;
 use self::fault::Verdict;
 use self::store::Store;
 use super::Batch;
 use super::Engine;
+use crate::ambient;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -55,6 +58,9 @@ use crate::object::name::ENGINE_PREFIX;
 /// After so many commits the memtable is written out, however small it is: each commit is a log
 /// object, which the next mount reads and which is deleted only after.
 const COMMITS_PER_MEMTABLE: u64 = 1024;
+
+/// Machines that keep their time differ by less.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// What a scan fetches ahead, so that a cold directory is few requests.
 const READ_AHEAD_BYTES: usize = 128 << 10;
@@ -78,6 +84,16 @@ impl SlateEngine {
     /// another session opened it at the same time; what the store refuses (`Kind::Denied`,
     /// `Kind::Policy`) ends the opening at once.
     pub async fn open(bucket: Bucket, options: SlateOptions, deadline: Duration) -> Result<Self> {
+        let clock = Clock::showing(ambient::system_time().into());
+        match timeout(deadline, Self::open_with_clock(bucket.clone(), options, clock)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(late(&bucket, deadline)),
+        }
+        .map_err(|error| error.while_doing("cannot open the volume's metadata"))
+    }
+
+    async fn open_with_clock(bucket: Bucket, options: SlateOptions, clock: Clock) -> Result<Self> {
+        let clock = Arc::new(clock);
         let verdict = Arc::new(Verdict::new());
         let store = Arc::new(Store::new(bucket.clone(), verdict.clone()));
         let background = Background::start()?;
@@ -90,20 +106,27 @@ impl SlateEngine {
             .with_db_cache(settings::cache(options.cache_bytes), 0)
             .with_compactor_builder(compactor)
             .with_gc_runtime(background.handle())
+            .with_system_clock(clock.clone())
             .build();
-        let opened = match timeout(deadline, Box::pin(opening)).await {
-            Ok(opened) => opened.map_err(fault::from_slate),
-            Err(_) => Err(late(&bucket, deadline)),
-        };
-        match opened {
-            Ok(db) => {
-                verdict.opened();
-                let (status, runtime) = (db.subscribe(), Handle::current());
-                let (commits, _background) = (AtomicU64::new(0), background);
-                Ok(Self { db, status, verdict, commits, runtime, _background })
-            }
-            Err(error) => Err(error.while_doing("cannot open the volume's metadata")),
+        let db = Box::pin(opening).await.map_err(fault::from_slate)?;
+        verdict.opened();
+        let (status, runtime) = (db.subscribe(), Handle::current());
+        let (commits, _background) = (AtomicU64::new(0), background);
+        let engine = Self { db, status, verdict, commits, runtime, _background };
+        engine.pass_last_write(&clock).await?;
+        Ok(engine)
+    }
+
+    /// Writes have times after those of the last session's.
+    async fn pass_last_write(&self, clock: &Clock) -> Result<()> {
+        let key = settings::every_batch();
+        let last = self.db.get_key_value_with_options(key, &read_options()).await;
+        let Some(last) = last.map_err(fault::from_slate)? else { return Ok(()) };
+        let behind = clock.pass(last.create_ts);
+        if behind > CLOCK_TOLERANCE {
+            tracing::warn!(?behind, "this machine's clock is behind that of the last writer");
         }
+        Ok(())
     }
 
     async fn write(&self, batch: Batch) -> Result<(), slatedb::Error> {

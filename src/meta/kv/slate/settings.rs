@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use slatedb::Settings;
 use slatedb::config::CompactionWorkerOptions;
 use slatedb::config::CompactorOptions;
@@ -12,6 +13,8 @@ use slatedb::db_cache::DbCache;
 use slatedb::db_cache::SplitCache;
 use slatedb::db_cache::foyer::FoyerCache;
 use slatedb::db_cache::foyer::FoyerCacheOptions;
+
+use crate::meta::key;
 
 /// An idle writer looks this often whether it still owns the volume.
 const OWNERSHIP_POLL: Duration = Duration::from_secs(5);
@@ -36,6 +39,11 @@ impl Default for SlateOptions {
     fn default() -> Self {
         Self { cache_bytes: 64 << 20, memtable_bytes: 16 << 20 }
     }
+}
+
+/// The key that every batch changes: its time is that of the last write.
+pub(super) fn every_batch() -> Bytes {
+    key::superblock()
 }
 
 /// The writer's settings. `updates`: whether the store replaces an object only at a known version.

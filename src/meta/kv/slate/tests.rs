@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::DateTime;
+use chrono::TimeDelta;
 use futures::TryStreamExt;
 use object_store::Attribute;
 use object_store::Attributes;
@@ -19,12 +21,14 @@ use object_store::PutOptions;
 use object_store::UpdateVersion;
 use object_store::path::Path;
 
+use super::Clock;
 use super::Engine;
 use super::SlateEngine;
 use super::SlateOptions;
 use super::SlateReader;
 use super::Store;
 use super::Verdict;
+use crate::ambient;
 use crate::config::Credentials;
 use crate::config::Fencing;
 use crate::config::SseVerify;
@@ -89,6 +93,11 @@ fn at(name: &str) -> Path {
 
 async fn open(bucket: &Bucket) -> SlateEngine {
     SlateEngine::open(bucket.clone(), SlateOptions::default(), DEADLINE).await.unwrap()
+}
+
+async fn open_ahead_by(bucket: &Bucket, ahead: TimeDelta) -> SlateEngine {
+    let clock = Clock::showing(DateTime::from(ambient::system_time()) + ahead);
+    SlateEngine::open_with_clock(bucket.clone(), SlateOptions::default(), clock).await.unwrap()
 }
 
 fn change(key: &'static str, value: &'static str) -> (Bytes, Option<Bytes>) {
@@ -251,6 +260,28 @@ async fn a_commit_is_one_put() {
         engine.commit(vec![change("a", "2"), change("b", "2")]).await.unwrap();
     }
     assert_eq!(bucket.counts().put - before.put, 10);
+}
+
+#[tokio::test]
+async fn a_machine_whose_clock_is_behind_writes_after_another() {
+    let bucket = memory();
+    // As after a crash, and as after a clean stop.
+    let crashed = open_ahead_by(&bucket, TimeDelta::hours(2)).await;
+    crashed.commit(vec![change("s", "1"), change("a", "1")]).await.unwrap();
+    drop(crashed);
+    let stopped = open_ahead_by(&bucket, TimeDelta::hours(1)).await;
+    stopped.commit(vec![change("s", "2"), change("a", "2")]).await.unwrap();
+    stopped.close(DEADLINE).await.unwrap();
+
+    let engine = open(&bucket).await;
+    let begun = ambient::instant();
+    engine.commit(vec![change("s", "3"), change("a", "3")]).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "SlateDB waited for the clock");
+    assert_eq!(engine.get(b"a").await.unwrap(), Some(Bytes::from("3")));
+    engine.close(DEADLINE).await.unwrap();
+    let again = open_ahead_by(&bucket, TimeDelta::hours(-1)).await;
+    again.commit(vec![change("s", "4")]).await.unwrap();
+    again.health().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
