@@ -15,6 +15,7 @@ mod kill;
 mod two_writers;
 mod posix;
 mod direct_io;
+mod random_writes;
 mod big_directory;
 mod bad_input;
 mod crash;

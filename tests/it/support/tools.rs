@@ -168,6 +168,16 @@ impl Numbers {
     }
 }
 
+/// The bytes of all files below a directory.
+pub fn bytes_below(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let bytes = |entry: std::fs::DirEntry| match entry.metadata().unwrap() {
+        found if found.is_dir() => bytes_below(&entry.path()),
+        found => found.len(),
+    };
+    entries.map(bytes).sum()
+}
+
 /// The SHA-256 of bytes, in hex.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
