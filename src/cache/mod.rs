@@ -67,6 +67,12 @@ impl FrameCache {
         self.0.peek((block, at))
     }
 
+    /// Whether a frame is here or on its way.
+    pub fn knows(&self, block: BlockId, at: u32) -> bool {
+        let key = (block, at);
+        self.0.frames.contains(&key) || self.0.flights.lock().contains_key(&key)
+    }
+
     /// The plain bytes of `frames` of `block`, in their order; what is not here comes from
     /// `source`. Fails as the source does, for every reader that waited for the frame.
     pub async fn read<S: FrameSource>(
@@ -101,8 +107,17 @@ impl FrameCache {
 
     /// Bytes in the cache and in fetches under way.
     pub fn used_bytes(&self) -> usize {
-        let flying: usize = self.0.flights.lock().values().map(|flight| flight.plain_bytes).sum();
-        self.0.frames.usage() + flying
+        self.0.frames.usage() + self.flying_bytes()
+    }
+
+    /// Bytes in fetches under way.
+    pub fn flying_bytes(&self) -> usize {
+        self.0.flights.lock().values().map(|flight| flight.plain_bytes).sum()
+    }
+
+    /// Bytes that the cache keeps at most.
+    pub fn capacity_bytes(&self) -> usize {
+        self.0.frames.capacity()
     }
 
     /// Finds each frame here or in a fetch, and starts one fetch for all the others.

@@ -3,6 +3,7 @@
 //! Knows no block, no metadata and no file.
 
 mod answer;
+mod body;
 mod counts;
 #[cfg(test)]
 mod double;
@@ -34,6 +35,7 @@ pub use answer::Policy;
 pub use answer::Posture;
 pub use answer::Put;
 pub use answer::Tag;
+pub use body::Body;
 pub use counts::Counts;
 pub use counts::StoreState;
 pub use memory::MemoryStore;
@@ -102,6 +104,11 @@ impl Bucket {
 
     /// Writes an object with one request, whatever was there. Durable when it returns.
     pub async fn put(&self, name: &str, body: Bytes) -> Result<Put> {
+        self.put_pieces(name, body.into()).await
+    }
+
+    /// [`Self::put`] for bytes that do not lie together, which are not copied on their way.
+    pub async fn put_pieces(&self, name: &str, body: Body) -> Result<Put> {
         self.write(name, body, Demand::Nothing, &[]).await
     }
 
@@ -124,7 +131,7 @@ impl Bucket {
             | ConditionalCreate::GenerationMatch
             | ConditionalCreate::HardLink
             | ConditionalCreate::Native => {
-                self.write(name, body, Demand::Absence, attributes).await
+                self.write(name, body.into(), Demand::Absence, attributes).await
             }
         }
     }
@@ -142,7 +149,7 @@ impl Bucket {
                 .with("provider", &self.shared.row.name)
                 .with("object", self.full_name(name)));
         }
-        self.write(name, body, Demand::Version(tag.clone()), attributes).await
+        self.write(name, body.into(), Demand::Version(tag.clone()), attributes).await
     }
 
     /// Reads an object, or a range of it. `Ok(None)`: it still is version `unless`.
@@ -153,10 +160,29 @@ impl Bucket {
         range: Option<Range<u64>>,
         unless: Option<&Tag>,
     ) -> Result<Option<Got>> {
+        let got = self.fetch(name, range, unless).await?;
+        Ok(got.map(|(body, meta)| Got { body: body.into_bytes(), meta }))
+    }
+
+    /// Reads a range of an object in the pieces in which it arrives, which may keep more memory
+    /// than they show. [`Kind::Corrupt`] if the object ends before the range does.
+    pub async fn get_pieces(&self, name: &str, range: Range<u64>) -> Result<Body> {
+        match self.fetch(name, Some(range), None).await? {
+            Some((body, _)) => Ok(body),
+            None => Err(Error::new(Kind::Internal, "the store answered a question nobody asked")
+                .with("object", self.full_name(name))),
+        }
+    }
+
+    async fn fetch(
+        &self,
+        name: &str,
+        range: Option<Range<u64>>,
+        unless: Option<&Tag>,
+    ) -> Result<Option<(Body, ObjectMeta)>> {
         name::check(name)?;
         if range.as_ref().is_some_and(Range::is_empty) {
-            let meta = self.head(name).await?;
-            return Ok(Some(Got { body: Bytes::new(), meta }));
+            return Ok(Some((Body::default(), self.head(name).await?)));
         }
         let got = self
             .request(Access::Read, 0, async {
@@ -167,8 +193,8 @@ impl Bucket {
                 }
             })
             .await?;
-        if let Some(got) = &got {
-            self.received(got.body.len()).await;
+        if let Some((body, _)) = &got {
+            self.received(body.len()).await;
         }
         Ok(got)
     }
@@ -262,7 +288,7 @@ impl Bucket {
     async fn write(
         &self,
         name: &str,
-        body: Bytes,
+        body: Body,
         demand: Demand,
         attributes: &[(String, String)],
     ) -> Result<Put> {

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
@@ -20,11 +19,11 @@ use opendal::options::ReaderOptions;
 use opendal::options::WriteOptions;
 
 use super::answer::Demand;
-use super::answer::Got;
 use super::answer::ObjectMeta;
 use super::answer::Posture;
 use super::answer::Put;
 use super::answer::Tag;
+use super::body::Body;
 use super::explain::Doing;
 use super::explain::explain;
 use super::witness::Seen;
@@ -56,7 +55,7 @@ impl Wire {
         &self,
         trust: Trust,
         name: &str,
-        body: Bytes,
+        body: Body,
         demand: &Demand,
         attributes: &[(String, String)],
     ) -> Result<Put> {
@@ -72,8 +71,9 @@ impl Wire {
         if self.operator.info().capability().write_with_user_metadata && !attributes.is_empty() {
             options.user_metadata = Some(attributes.iter().cloned().collect::<HashMap<_, _>>());
         }
-        // One buffer and no chunk: OpenDAL then sends one PutObject, whatever the size.
-        let call = self.operator.write_options(name, Buffer::from(body), options);
+        // One buffer and no chunk size: OpenDAL then sends one PutObject, whatever the size.
+        let call =
+            self.operator.write_options(name, Buffer::from_iter(body.into_pieces()), options);
         let (result, seen) = watched(trust, call).await;
         let meta = result.map_err(|cause| self.failure("write", name, demand, &cause, &seen))?;
         let posture = seen.posture.unwrap_or(Posture::Unconfirmed);
@@ -86,7 +86,7 @@ impl Wire {
         name: &str,
         range: Option<Range<u64>>,
         unless: Option<&Tag>,
-    ) -> Result<Option<Got>> {
+    ) -> Result<Option<(Body, ObjectMeta)>> {
         let mut options = ReaderOptions::default();
         let unless = unless.map(|tag| tag.0.clone());
         if self.by_generation() {
@@ -104,7 +104,7 @@ impl Wire {
         let ((result, meta), seen) = watched(trust, call).await;
         let size = meta.as_ref().map(Metadata::content_length);
         let body = match result {
-            Ok(body) => body.to_bytes(),
+            Ok(body) => Body::from_iter(body),
             Err(cause) if cause.kind() == ErrorKind::ConditionNotMatch => return Ok(None),
             // OpenDAL takes an answer that ends with the object for one that broke off.
             Err(_) if range.as_ref().is_some_and(|range| size.is_some_and(|s| s < range.end)) => {
@@ -127,7 +127,7 @@ impl Wire {
                 .with("wanted", wanted)
                 .with("sent", body.len()));
         }
-        Ok(Some(Got { body, meta }))
+        Ok(Some((body, meta)))
     }
 
     pub(super) async fn head(&self, trust: Trust, name: &str) -> Result<(ObjectMeta, Posture)> {

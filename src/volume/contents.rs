@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::content::Pattern;
 use super::core::Core;
 use crate::error::Result;
 use crate::meta::key;
@@ -105,8 +106,14 @@ impl Contents {
     }
 
     /// The bytes of `range`, holes as zeros.
-    pub async fn read(&self, content: ContentId, cuts: &[Cut], range: FileRange) -> Result<Bytes> {
-        self.0.read(content, cuts, range).await
+    pub async fn read(
+        &self,
+        content: ContentId,
+        cuts: &[Cut],
+        range: FileRange,
+        pattern: Pattern,
+    ) -> Result<Bytes> {
+        self.0.read(content, cuts, range, pattern).await
     }
 
     /// Asks for a range without waiting for it.

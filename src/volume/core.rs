@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::budget::Budget;
 use super::dirty::Dirty;
+use super::misses::Misses;
 use crate::block::BlockReader;
 use crate::block::BlockWriter;
 use crate::cache::FrameCache;
@@ -44,6 +45,8 @@ pub(super) struct Core {
     pub(super) writer: BlockWriter,
     pub(super) reader: BlockReader,
     pub(super) cache: FrameCache,
+    /// What random readers missed in the cache lately.
+    pub(super) misses: Mutex<Misses>,
     pub(super) inline: Mutex<InlineChunks>,
     /// Extents, block records, reclaim and garbage keys are changed only by who holds this.
     pub(super) registrar: tokio::sync::Mutex<()>,

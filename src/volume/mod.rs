@@ -19,6 +19,7 @@ mod budget;
 mod dirty;
 #[cfg(test)]
 mod dirty_tests;
+mod misses;
 mod content;
 mod contents;
 mod flush;
@@ -33,6 +34,7 @@ pub mod sabotage;
 #[cfg(test)]
 mod testing;
 
+pub use content::Pattern;
 pub use contents::CUTS_MAX;
 pub use contents::Contents;
 pub use contents::Written;

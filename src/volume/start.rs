@@ -142,6 +142,7 @@ fn core(parts: &Parts, superblock: &Superblock) -> Core {
         writer: BlockWriter::new(bucket.clone(), key.clone(), session, ambient, UPLOADS_AT_ONCE),
         reader: BlockReader::new(bucket.clone(), key),
         cache: FrameCache::new(frames),
+        misses: Mutex::default(),
         bucket,
         runtime: tokio::runtime::Handle::current(),
         inline: Mutex::default(),
