@@ -21,6 +21,9 @@ mod probe;
 #[cfg(any(test, feature = "testing"))]
 mod rows;
 mod sse;
+mod versions;
+mod inspect;
+mod document;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -36,8 +39,17 @@ pub use answer::Put;
 pub use answer::Tag;
 pub use counts::Counts;
 pub use counts::StoreState;
+pub use document::BucketFacts;
+pub use document::Told;
+pub use document::Upload;
+pub use inspect::Inspector;
 pub use memory::MemoryStore;
 pub use probe::ProbeReport;
+pub use sse::meets;
+pub use versions::Examined;
+pub use versions::Standing;
+pub use versions::UNVERSIONED;
+pub use versions::Version;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -17,4 +17,5 @@ mod posix;
 mod direct_io;
 mod big_directory;
 mod bad_input;
+mod audit;
 mod crash;
