@@ -15,6 +15,7 @@ mod volume;
 mod providers;
 mod fsck;
 mod gc;
+mod audit;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -59,6 +60,8 @@ enum Command {
     Fsck(fsck::FsckArgs),
     /// Delete blocks that nothing refers to
     Gc(gc::GcArgs),
+    /// Ask the store how each object is encrypted, and repair on request
+    Audit(audit::AuditArgs),
 }
 
 /// Runs the program as its name and arguments say. A panic is an error like others: one sentence.
@@ -123,6 +126,7 @@ fn run(cli: Cli) -> Result<Outcome> {
         Command::Providers(args) => providers::run(&args, config),
         Command::Fsck(args) => fsck::run(&args, config),
         Command::Gc(args) => gc::run(&args, config),
+        Command::Audit(args) => audit::run(&args, config),
     }
 }
 
@@ -160,6 +164,7 @@ mod tests {
             "cairnfs providers --json",
             "cairnfs providers show minio",
             "cairnfs fsck photos --json",
+            "cairnfs audit photos --fix --csv a.csv --html a.html --rate 500 --json",
             "cairnfs gc photos --set volumes.photos.region=eu-west-1",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());

@@ -29,6 +29,9 @@ use crate::config::VolumeConfig;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::ops::audit;
+use crate::ops::audit::AuditOptions;
+use crate::ops::audit::Event;
 use crate::provider::SseMode;
 use crate::telemetry;
 use crate::telemetry::Settings;
@@ -252,6 +255,19 @@ impl Mount {
     pub fn fsck(&self) -> Result<Vec<String>> {
         match self.ask(&Request::Fsck, TOOL_TIMEOUT)? {
             Reply::Findings { findings } => Ok(findings),
+            _ => Err(senseless()),
+        }
+    }
+
+    /// Asks the store about every object, and tells `each` what happens meanwhile.
+    pub fn audit(
+        &self,
+        options: AuditOptions,
+        each: &mut dyn FnMut(Event),
+    ) -> Result<audit::Report> {
+        let request = Request::Audit { options };
+        match control::call_told(&self.socket, &request, TOOL_TIMEOUT, each)? {
+            Reply::Audited(report) => Ok(*report),
             _ => Err(senseless()),
         }
     }

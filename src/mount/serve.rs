@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use super::control::Failure;
+use super::control::Meanwhile;
 use super::control::Reply;
 use super::control::Request;
 use super::control::Server;
@@ -24,7 +25,6 @@ use super::registry::Registry;
 use super::registry::place_of;
 use super::request::StartRequest;
 use super::status::MountStatus;
-use super::status::rfc3339;
 use crate::ambient::Ambient;
 use crate::config::MountConfig;
 use crate::config::VolumeConfig;
@@ -33,7 +33,10 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::fuse;
 use crate::fuse::Mounted;
+use crate::ops::audit::AuditOptions;
+use crate::ops::audit::audit;
 use crate::ops::open_options;
+use crate::ops::rfc3339;
 use crate::provider::SseMode;
 use crate::vfs::Vfs;
 use crate::volume::CreateOptions;
@@ -158,7 +161,8 @@ impl Mount {
         let desk = Desk { config, volume: volume.clone(), vfs: vfs.clone(), entry, stop };
         let desk = Arc::new(desk);
         let clerk = desk.clone();
-        let server = Server::start(&claim.socket(), move |asked| clerk.clone().answer(asked))?;
+        let answer = move |asked, meanwhile| clerk.clone().answer(asked, meanwhile);
+        let server = Server::start(&claim.socket(), answer)?;
         let fuse_options = request.fuse_options(options);
         let runtime = Handle::current();
         // It looks at the new mount, whose answers may need this thread: it is told to step aside.
@@ -291,12 +295,13 @@ struct Desk {
 }
 
 impl Desk {
-    async fn answer(self: Arc<Self>, request: Request) -> Reply {
-        Reply::from(self.act(request).await)
+    async fn answer(self: Arc<Self>, request: Request, meanwhile: Meanwhile) -> Reply {
+        Reply::from(self.act(request, meanwhile).await)
     }
 
-    async fn act(&self, request: Request) -> Result<Reply> {
+    async fn act(&self, request: Request, meanwhile: Meanwhile) -> Result<Reply> {
         match request {
+            Request::Audit { options } => self.audit(options, meanwhile).await,
             Request::Status => {
                 let status = MountStatus::of(&self.entry, self.volume.status());
                 Ok(Reply::Status(Box::new(status)))
@@ -325,6 +330,25 @@ impl Desk {
                 Ok(Reply::Done)
             }
         }
+    }
+}
+
+impl Desk {
+    async fn audit(&self, options: AuditOptions, meanwhile: Meanwhile) -> Result<Reply> {
+        // One event at a time waits here; the socket's own queue is the buffer.
+        let (events, mut happened) = mpsc::channel(1);
+        let pass_on = async {
+            while let Some(event) = happened.recv().await {
+                let _ = meanwhile.send(Reply::Meanwhile { event }).await;
+            }
+        };
+        let work = async {
+            let report = audit(&self.volume, &self.config, options, &events).await;
+            drop(events);
+            report
+        };
+        let (report, ()) = tokio::join!(work, pass_on);
+        report.map(|report| Reply::Audited(Box::new(report)))
     }
 }
 

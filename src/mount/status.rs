@@ -6,8 +6,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::registry::Entry;
-use crate::ambient::Timestamp;
-use crate::provider::Day;
+use crate::ops::rfc3339;
 use crate::volume::VolumeStatus;
 
 /// A mount, as `status --json` prints it.
@@ -192,25 +191,10 @@ impl From<VolumeStatus> for Live {
     }
 }
 
-/// `2026-11-23T08:15:00Z`.
-pub(super) fn rfc3339(time: Timestamp) -> String {
-    let second = time.seconds.rem_euclid(86_400);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{}T{hour:02}:{minute:02}:{second:02}Z", Day::of(time))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_as_rfc_3339() {
-        let text = |seconds| rfc3339(Timestamp { seconds, nanoseconds: 0 });
-        assert_eq!(text(0), "1970-01-01T00:00:00Z");
-        assert_eq!(text(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(text(1_795_435_199), "2026-11-23T11:59:59Z");
-        assert_eq!(text(-1), "1969-12-31T23:59:59Z");
-    }
+    use crate::ambient::Timestamp;
 
     #[test]
     fn the_json_has_the_fields_of_the_contract_and_reads_back() {

@@ -22,6 +22,9 @@ mod probe;
 #[cfg(any(test, feature = "testing"))]
 mod rows;
 mod sse;
+mod versions;
+mod inspect;
+mod document;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -38,8 +41,17 @@ pub use answer::Tag;
 pub use body::Body;
 pub use counts::Counts;
 pub use counts::StoreState;
+pub use document::BucketFacts;
+pub use document::Told;
+pub use document::Upload;
+pub use inspect::Inspector;
 pub use memory::MemoryStore;
 pub use probe::ProbeReport;
+pub use sse::meets;
+pub use versions::Examined;
+pub use versions::Standing;
+pub use versions::UNVERSIONED;
+pub use versions::Version;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use crate::provider::SseMode;
 use crate::provider::SseRequest;
 
 /// The region that signs requests to a store that has none.
-const REGION_OF_NONE: &str = "us-east-1";
+pub(super) const REGION_OF_NONE: &str = "us-east-1";
 
 /// S3, and everything that speaks it.
 pub(super) fn s3(

@@ -29,6 +29,9 @@ const AZURE_KEY: &str = "x-ms-encryption-key";
 /// Azure's name of the key that was used, in answers.
 const AZURE_KEY_SHA256: &str = "x-ms-encryption-key-sha256";
 
+/// What a posture calls encryption under a customer's key.
+const CUSTOMER: &str = "SSE-C";
+
 /// A customer key's length in bytes: AES-256, the only algorithm any store takes.
 const CUSTOMER_KEY_BYTES: usize = 32;
 
@@ -108,12 +111,13 @@ pub(super) fn judge(
     match mode {
         SseMode::None => match told.filter(|value| accepted(row, value)) {
             Some(value) => confirmed(value, text(SSE_KMS_KEY)),
+            None if text(SSE_C_ALGORITHM) == Some("AES256") => confirmed(CUSTOMER, None),
             None if always_unproved(row) => Posture::ProviderDefault,
             None => Posture::Absent,
         },
         SseMode::CustomerKeyFile(_) => match (text(SSE_C_ALGORITHM), text(AZURE_KEY_SHA256)) {
-            (Some("AES256"), _) => confirmed("SSE-C", None),
-            (_, Some(key)) if row.service == Service::Azblob => confirmed("SSE-C", Some(key)),
+            (Some("AES256"), _) => confirmed(CUSTOMER, None),
+            (_, Some(key)) if row.service == Service::Azblob => confirmed(CUSTOMER, Some(key)),
             _ => Posture::Unconfirmed,
         },
         SseMode::Aes256 if !sends_header => match told.filter(|value| accepted(row, value)) {
@@ -135,6 +139,25 @@ pub(super) fn judge(
                 Posture::Unconfirmed
             }
         }
+    }
+}
+
+/// Whether an object of this posture is what `mode` asks for. The posture is judged without a
+/// mode, so that it tells what the store really did.
+pub fn meets(row: &Provider, mode: &SseMode, posture: &Posture) -> bool {
+    let sends_header = matches!(row.sse_request, SseRequest::Header | SseRequest::CompatHeader);
+    match (mode, posture) {
+        (SseMode::None, _) => true,
+        (SseMode::Aes256, Posture::ProviderDefault) => true,
+        (SseMode::Aes256, Posture::Confirmed { mode, .. }) => !sends_header || mode == "AES256",
+        (SseMode::Kms(key), Posture::Confirmed { mode, key: Some(used) }) => {
+            mode == "aws:kms" && same_key(key, used)
+        }
+        (SseMode::Dsse(key), Posture::Confirmed { mode, key: Some(used) }) => {
+            mode == "aws:kms:dsse" && same_key(key, used)
+        }
+        (SseMode::CustomerKeyFile(_), Posture::Confirmed { mode, .. }) => mode == CUSTOMER,
+        _ => false,
     }
 }
 
@@ -233,6 +256,30 @@ mod tests {
         for (row, mode, answer, expected) in cases {
             let judged = judge(row, &mode, Evidence::Write, &headers(&answer));
             assert_eq!(judged, expected, "{} {mode:?} {answer:?}", row.name);
+        }
+    }
+
+    #[test]
+    fn an_object_meets_a_policy_only_if_it_is_encrypted_as_asked() {
+        let confirmed = |mode: &str, key: Option<&str>| Posture::Confirmed {
+            mode: mode.to_owned(),
+            key: key.map(str::to_owned),
+        };
+        let (aes, kms) = (SseMode::Aes256, SseMode::Kms("k1".to_owned()));
+        let (s3, azure) = (rows::minio(), rows::azblob());
+        for (row, mode, posture, fine) in [
+            (&s3, &SseMode::None, Posture::Absent, true),
+            (&s3, &aes, confirmed("AES256", None), true),
+            (&s3, &aes, confirmed("aws:kms", Some(KMS_KEY)), false),
+            (&s3, &aes, Posture::Absent, false),
+            (&s3, &aes, Posture::ProviderDefault, true),
+            (&s3, &kms, confirmed("aws:kms", Some(KMS_KEY)), true),
+            (&s3, &kms, confirmed("aws:kms", Some("arn:aws:kms:eu:1:key/k2")), false),
+            (&s3, &kms, confirmed("AES256", None), false),
+            (&azure, &aes, confirmed("true", None), true),
+            (&azure, &aes, Posture::Absent, false),
+        ] {
+            assert_eq!(meets(row, mode, &posture), fine, "{} {mode:?} {posture:?}", row.name);
         }
     }
 

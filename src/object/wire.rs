@@ -186,7 +186,7 @@ impl Wire {
         (meta.is_file() && !entry.path().ends_with('/')).then(|| self.describe(entry.path(), meta))
     }
 
-    fn describe(&self, name: &str, meta: &Metadata) -> ObjectMeta {
+    pub(super) fn describe(&self, name: &str, meta: &Metadata) -> ObjectMeta {
         let attributes = meta.user_metadata().map(|attributes| {
             attributes
                 .into_iter()
@@ -218,7 +218,7 @@ impl Wire {
         format!("{}{name}", self.place)
     }
 
-    fn failure(
+    pub(super) fn failure(
         &self,
         verb: &'static str,
         name: &str,

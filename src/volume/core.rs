@@ -69,6 +69,9 @@ pub(super) struct Core {
     pub(super) cut_inodes: Mutex<BTreeSet<Ino>>,
     /// Blocks to delete once their death is durable.
     pub(super) reclaims: Mutex<Vec<(Epoch, BlockId)>>,
+    /// Blocks that metadata named are deleted only by who holds this for writing; who writes an
+    /// object again holds it for reading.
+    pub(super) deletions: tokio::sync::RwLock<()>,
     /// An epoch has landed.
     pub(super) upkeep: Notify,
     /// The volume is being closed: nothing new becomes inline.

@@ -28,6 +28,7 @@ mod epoch;
 mod upkeep;
 mod sweep;
 mod check;
+mod repair;
 mod start;
 #[cfg(feature = "testing")]
 pub mod sabotage;
@@ -38,6 +39,9 @@ pub use content::Pattern;
 pub use contents::CUTS_MAX;
 pub use contents::Contents;
 pub use contents::Written;
+pub use repair::Census;
+pub use repair::Rewrite;
+pub use repair::Writer;
 pub use start::Parts;
 
 use std::path::PathBuf;

@@ -157,6 +157,7 @@ fn core(parts: &Parts, superblock: &Superblock) -> Core {
         garbage: Mutex::default(),
         cut_inodes: Mutex::default(),
         reclaims: Mutex::default(),
+        deletions: tokio::sync::RwLock::new(()),
         upkeep: Notify::new(),
         closing: false.into(),
         moves_inline: false.into(),

@@ -202,6 +202,7 @@ impl Core {
     async fn reclaim(&self) -> Result<()> {
         let durable = Epoch(self.first_epoch + *self.committed.borrow());
         loop {
+            let _nobody_rewrites = self.deletions.write().await;
             let step: Vec<_> = {
                 let mut queue = self.reclaims.lock();
                 let (now, later) = std::mem::take(&mut *queue)

@@ -18,4 +18,5 @@ mod direct_io;
 mod random_writes;
 mod big_directory;
 mod bad_input;
+mod audit;
 mod crash;

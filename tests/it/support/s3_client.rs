@@ -120,6 +120,24 @@ impl S3Client {
         }
     }
 
+    /// Every version and delete marker in the bucket: key and id.
+    #[track_caller]
+    pub fn versions(&self, bucket: &str) -> Vec<(String, String)> {
+        let (mut versions, mut after) = (Vec::new(), (String::new(), String::new()));
+        loop {
+            let (key, id) = (encode(&after.0), encode(&after.1));
+            let query = format!("key-marker={key}&version-id-marker={id}&versions=");
+            let answer = self.send("GET", &format!("/{bucket}"), &query, &[], b"").unwrap();
+            assert_eq!(answer.status, 200, "cannot list {bucket}: {}", answer.body);
+            let texts = |tag| xml::texts(&answer.body, tag);
+            versions.extend(texts("Key").into_iter().zip(texts("VersionId")));
+            match (texts("NextKeyMarker").pop(), texts("NextVersionIdMarker").pop()) {
+                (Some(key), Some(id)) if !key.is_empty() => after = (key, id),
+                _ => return versions,
+            }
+        }
+    }
+
     /// What a HEAD of an object says of its encryption.
     #[track_caller]
     pub fn encryption(&self, bucket: &str, key: &str) -> Option<String> {
