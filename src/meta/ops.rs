@@ -79,13 +79,16 @@ impl Meta {
     /// What a name leads to.
     pub async fn lookup(&self, parent: Ino, name: &FileName) -> Result<(Ino, Inode)> {
         let place = dentry::Place::new(&self.names, parent, name);
+        // Without facts, which cost more than the look: most names that are looked up are about to be
+        // made, and the kernel hears no more than ENOENT.
+        let missing = || Error::new(Kind::NotFound, "there is no such name");
         let mut seen = None;
         loop {
             let Some(group) = self.store.get(&place.key()).await? else {
-                return Err(place.missing());
+                return Err(missing());
             };
             let entries = Dentries::decode(&group)?;
-            let ino = dentry::find_in(&entries, name).ok_or_else(|| place.missing())?.ino;
+            let ino = dentry::find_in(&entries, name).ok_or_else(missing)?.ino;
             if let Some(value) = self.store.get(&key::inode(ino)).await? {
                 return Ok((ino, Inode::decode(&value)?));
             }

@@ -401,3 +401,27 @@ async fn the_checker_counts_every_byte_of_every_block() {
     .await;
     assert_eq!(bed.findings(View::Live).await.len(), 6);
 }
+
+#[tokio::test]
+async fn names_in_a_directory_of_this_session_ask_the_engine_nothing() {
+    let mut bed = Bed::new().await;
+    let old = bed.make(ROOT, "old", DIR).await.unwrap();
+    bed.commit().await;
+    let mut bed = bed.reopened().await;
+    let new = bed.make(ROOT, "new", DIR).await.unwrap();
+    bed.commit().await;
+    bed.asked();
+    for at in 0..100 {
+        let (name, renamed) = (at.to_string(), format!("{at}'"));
+        assert_eq!(kind(bed.meta.lookup(new, &file_name(&name)).await), Kind::NotFound);
+        bed.make(new, &name, FILE).await.unwrap();
+        bed.moved((new, &name), (new, &renamed), RenameMode::Replace).await.unwrap();
+        bed.removed(new, &renamed).await.unwrap();
+    }
+    assert_eq!(bed.asked(), 0);
+    assert_eq!(kind(bed.meta.lookup(old, &file_name("x")).await), Kind::NotFound);
+    assert_eq!(bed.asked(), 1, "an earlier session may have left the name");
+    bed.make(new, "kept", FILE).await.unwrap();
+    bed.commit().await;
+    bed.meta.lookup(new, &file_name("kept")).await.unwrap();
+}

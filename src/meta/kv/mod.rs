@@ -2,13 +2,15 @@
 //!
 //! A key's value is in the newest layer that knows it: `live` (what happened since the last
 //! freeze), `frozen` (the epoch on its way to the engine, at most one), `clean` (a bounded cache of
-//! what the engine says), the engine. One lock, the **gate**, guards the layers; nothing awaits
+//! what the engine says), the engine, which is not asked for keys that it cannot have (`fresh`). One lock, the **gate**, guards the layers; nothing awaits
 //! under it. Whatever must change at the same instant as the metadata (dirty bytes of files)
 //! changes in a hook that runs under the gate.
 //!
 //! Knows keys and values as bytes only.
 
 mod engine;
+mod fresh;
+mod layer;
 mod layers;
 mod memory;
 mod slate;
@@ -18,6 +20,7 @@ mod txn;
 
 pub use engine::Batch;
 pub use engine::Engine;
+pub use fresh::Fresh;
 pub use layers::Usage;
 pub use layers::UsageChange;
 pub use layers::View;
@@ -93,11 +96,11 @@ pub struct Store {
 
 impl Store {
     /// Layers above `engine`; `cache_bytes` bounds the clean cache.
-    pub fn new(engine: Arc<dyn Engine>, usage: Usage, cache_bytes: u64) -> Arc<Self> {
+    pub fn new(engine: Arc<dyn Engine>, usage: Usage, fresh: Fresh, cache_bytes: u64) -> Arc<Self> {
         let items = usize::try_from(cache_bytes / 256).unwrap_or(usize::MAX);
         Arc::new(Self {
             engine,
-            gate: Mutex::new(Layers::new(usage)),
+            gate: Mutex::new(Layers::new(usage, fresh)),
             clean: Clean::with_weighter(items, cache_bytes, Weight),
             room: Notify::new(),
             full: Notify::new(),
@@ -206,7 +209,8 @@ impl Store {
         for (key, slot) in layer.iter() {
             self.clean.insert(key.clone(), slot.value.clone());
         }
-        self.gate.lock().thaw();
+        let gone = self.gate.lock().thaw();
+        drop(gone);
     }
 
     /// Refuses every later change with this error's kind and sentence: the volume is fenced, or
@@ -279,6 +283,10 @@ impl Store {
                         version: slot.version,
                         generation: layers.generation(),
                     });
+                }
+                if layers.engine_lacks(key) {
+                    let generation = layers.generation();
+                    return Ok(Found { value: None, version: 0, generation });
                 }
                 layers.generation()
             };
