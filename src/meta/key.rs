@@ -40,6 +40,11 @@ pub fn inode(ino: Ino) -> Bytes {
     key(b'i', &[&ino.0.to_be_bytes()])
 }
 
+/// Where the inodes end that were made about when this one was: 256 numbers side by side.
+pub fn inodes_beside(ino: Ino) -> Bytes {
+    inode(Ino((ino.0 | 0xff).saturating_add(1)))
+}
+
 /// All inodes.
 pub fn inodes() -> Range<Bytes> {
     below(b"i")

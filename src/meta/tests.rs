@@ -425,3 +425,22 @@ async fn names_in_a_directory_of_this_session_ask_the_engine_nothing() {
     bed.commit().await;
     bed.meta.lookup(new, &file_name("kept")).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_walk_through_an_old_directory_asks_the_engine_for_many_names_at_once() {
+    let mut bed = Bed::new().await;
+    let dir = bed.make(ROOT, "d", DIR).await.unwrap();
+    let mut made = Vec::new();
+    for at in 0..100 {
+        made.push(bed.make(dir, &at.to_string(), FILE).await.unwrap());
+    }
+    bed.commit().await;
+    let bed = bed.reopened().await;
+    for (at, ino) in made.into_iter().enumerate() {
+        let found = bed.meta.lookup(dir, &file_name(&at.to_string())).await.unwrap();
+        assert_eq!(found.0, ino);
+        assert_eq!(kind(bed.meta.lookup(dir, &file_name(&format!("{at}'"))).await), Kind::NotFound);
+    }
+    let asked = bed.asked();
+    assert!(asked < 250, "three hundred looks asked the engine {asked} times");
+}
