@@ -30,11 +30,13 @@ use crate::meta::Ids;
 use crate::meta::Meta;
 use crate::meta::key;
 use crate::meta::kv::Engine;
+use crate::meta::kv::Fresh;
 use crate::meta::kv::Store;
 use crate::meta::kv::Usage;
 use crate::meta::value::Superblock;
 use crate::object::Bucket;
 use crate::types::ContentId;
+use crate::types::Ino;
 use crate::types::SessionId;
 use crate::types::VolumeId;
 
@@ -125,7 +127,13 @@ async fn reserve_numbers(core: &Core, old: &Superblock) -> Result<()> {
 fn core(parts: &Parts, superblock: &Superblock) -> Core {
     let memory = parts.memory_bytes;
     let usage = Usage { inodes: superblock.inodes, bytes: superblock.bytes };
-    let store = Store::new(parts.engine.clone(), usage, memory / 16);
+    let (ino, content) = (Ino(superblock.ino_limit), ContentId(superblock.content_limit));
+    let fresh = match parts.session {
+        Some(_) => Fresh::of(move |key| key::is_of_session(key, ino, content)),
+        // Whoever writes the volume may give these numbers out.
+        None => Fresh::nothing(),
+    };
+    let store = Store::new(parts.engine.clone(), usage, fresh, memory / 16);
     let ids = Ids::from(superblock);
     let (names, ambient) = (parts.names.clone(), parts.ambient.clone());
     let key = TagKey::new(parts.id);
