@@ -158,6 +158,8 @@ mod tests {
             "cairnfs sync /mnt",
             "cairnfs volume create photos --sse aes256 --block-size 4MiB",
             "cairnfs --config c.toml volume list --json",
+            "cairnfs volume create scratch --sse --allow-unencrypted",
+            "mount.cairnfs start scratch /mnt --sse --allow-unencrypted",
             "cairnfs volume show photos",
             "cairnfs volume set photos --sse none",
             "cairnfs volume delete photos --yes photos",

@@ -30,6 +30,9 @@ pub(super) enum VolumeCommand {
         /// The encryption that every mount will ask for: aes256, kms:KEY, …
         #[arg(long, value_name = "MODE", num_args = 0..=1)]
         sse: Option<Option<SseMode>>,
+        /// Go on without encryption where the store cannot encrypt
+        #[arg(long)]
+        allow_unencrypted: bool,
         /// Bytes of a block, 256KiB to 64MiB
         #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = size)]
         block_size: u64,
@@ -69,8 +72,14 @@ pub(super) enum VolumeCommand {
 /// `volume …`.
 pub(super) fn run(command: VolumeCommand, config: &ConfigArgs) -> Result<Outcome> {
     match command {
-        VolumeCommand::Create { name, sse, block_size, output } => {
-            create(&config.load()?.volume(&name)?, sse, block_size, output)
+        VolumeCommand::Create { name, sse, allow_unencrypted, block_size, output } => {
+            let asked = MountConfig {
+                sse_asked: sse.is_some(),
+                sse: sse.flatten(),
+                allow_unencrypted,
+                ..Default::default()
+            };
+            create(&config.load()?.volume(&name)?, asked, block_size, output)
                 .map_err(|error| error.while_doing(format!("cannot create volume `{name}`")))
         }
         VolumeCommand::List { output } => list(config, output),
@@ -86,16 +95,20 @@ pub(super) fn run(command: VolumeCommand, config: &ConfigArgs) -> Result<Outcome
 
 fn create(
     config: &VolumeConfig,
-    sse: Option<Option<SseMode>>,
+    mut asked: MountConfig,
     block_size: u64,
     output: OutputArgs,
 ) -> Result<()> {
-    let asked = MountConfig { sse_asked: sse.is_some(), sse: sse.flatten(), ..Default::default() };
+    asked.allow_unencrypted |= config.mount.allow_unencrypted;
     let too_large = |_| Error::new(Kind::Usage, "a block has 64MiB at most");
     let options = CreateOptions {
-        sse: asked.asked_mode(config.sse.as_ref()),
+        sse: config.asked_mode(&asked),
         block_bytes: u32::try_from(block_size).map_err(too_large)?,
     };
+    if config.goes_unencrypted(&asked) {
+        let why = config.provider.cannot_encrypt();
+        output::say(format!("note: {why}: as allowed, nothing is encrypted at rest"));
+    }
     let ambient = Ambient::system();
     let summary = mount::runtime()?.block_on(Volume::create(config, options, &ambient))?;
     match output.json {

@@ -223,7 +223,8 @@ fn refuse_weaker(file: &RawVolume, over: &RawVolume) -> Result<()> {
     };
     let weaker_verify =
         over.sse_verify == Some(SseVerify::Warn) && file.sse_verify != Some(SseVerify::Warn);
-    if weaker_mode || weaker_verify {
+    let unencrypted = over.allow_unencrypted == Some(true) && file.allow_unencrypted != Some(true);
+    if weaker_mode || weaker_verify || unencrypted {
         return Err(Error::new(Kind::Policy, "one call cannot weaken a volume's encryption")
             .hint("change the config file, and use `cairnfs volume set NAME --sse MODE`"));
     }

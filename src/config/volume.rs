@@ -110,6 +110,19 @@ impl VolumeConfig {
         Ok(())
     }
 
+    /// The mode that `mount` asks for here: what it names, else what the file says. `None`: nobody
+    /// asked. Where encryption cannot be had and `mount` allows that, nothing is asked.
+    pub fn asked_mode(&self, mount: &MountConfig) -> Option<SseMode> {
+        let asked = mount.asked_mode(self.sse.as_ref());
+        if self.goes_unencrypted(mount) { Some(SseMode::None) } else { asked }
+    }
+
+    /// Whether `mount` asks for encryption that cannot be had here, and allows that.
+    pub fn goes_unencrypted(&self, mount: &MountConfig) -> bool {
+        let asked = mount.asked_mode(self.sse.as_ref());
+        mount.allow_unencrypted && asked == Some(SseMode::Aes256) && !self.provider.can_encrypt()
+    }
+
     /// Checks what the file says of volume `name` against its row. `standard_region` is what the
     /// environment says for Amazon's tools.
     pub(super) fn build(
@@ -118,6 +131,11 @@ impl VolumeConfig {
         row: Arc<Provider>,
         standard_region: Option<&str>,
     ) -> Result<Self> {
+        if let Some(reason) = &row.not_yet {
+            let message = format!("{} cannot hold a volume yet: {reason}", row.title);
+            return Err(Error::new(Kind::Unsupported, message)
+                .hint("choose another provider, see `cairnfs providers`"));
+        }
         foreign_keys(&raw, &row)?;
         absolute_paths(&raw)?;
         if raw.metadata.engine == Some(Engine::Postgres) {
@@ -154,8 +172,11 @@ impl VolumeConfig {
             fencing,
             provider: row,
         };
-        if let Some(mode) = &volume.sse {
-            volume.check_mode(mode)?;
+        match &volume.sse {
+            None => {}
+            // Refused or allowed when it is mounted.
+            Some(SseMode::Aes256) if !volume.provider.can_encrypt() => {}
+            Some(mode) => volume.check_mode(mode)?,
         }
         Ok(volume)
     }
@@ -292,6 +313,7 @@ fn mount(raw: &RawVolume) -> Result<MountConfig> {
         readahead_bytes: raw.readahead.map_or(default.readahead_bytes, |size| size.0),
         cache_dir: raw.cache_dir.clone(),
         cache_size_bytes: raw.cache_size.map(|size| size.0),
+        allow_unencrypted: raw.allow_unencrypted.unwrap_or(false),
         ..default
     };
     mount.check()?;

@@ -109,13 +109,18 @@ fn passed_on(flags: &[&str]) -> Vec<String> {
 /// What a person should know although it stops nothing, as sentences.
 pub(super) fn notices(config: &MountConfig, volume: &VolumeConfig) -> Vec<String> {
     let mut notices: Vec<_> = config.notices().into_iter().map(str::to_owned).collect();
-    let asked = config.asked_mode(volume.sse.as_ref()).is_some_and(|mode| mode != SseMode::None);
+    let asked = volume.asked_mode(config).is_some_and(|mode| mode != SseMode::None);
+    if volume.goes_unencrypted(config) {
+        let why = volume.provider.cannot_encrypt();
+        notices.push(format!("{why}: as allowed, nothing is encrypted at rest"));
+    }
     if asked && volume.provider.sse_request == SseRequest::Default {
         notices.push(format!(
             "{} encrypts every object anyway: nothing is asked of it",
             volume.provider.title
         ));
     }
+    notices.extend(volume.provider.cost_notices());
     notices
 }
 

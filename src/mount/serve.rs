@@ -107,10 +107,8 @@ async fn open(
     let opened = Volume::open(config, open_with, ambient.clone()).await;
     match opened {
         Err(error) if error.kind() == Kind::NotFound && request.create => {
-            let wanted = CreateOptions {
-                sse: options.asked_mode(config.sse.as_ref()),
-                block_bytes: BLOCK_BYTES_DEFAULT,
-            };
+            let wanted =
+                CreateOptions { sse: config.asked_mode(options), block_bytes: BLOCK_BYTES_DEFAULT };
             Volume::create(config, wanted, &ambient).await?;
             tracing::info!("created volume `{}`", request.volume);
             Volume::open(config, open_options(options, config, &request.dir), ambient).await

@@ -5,10 +5,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::answer::Posture;
 use crate::ambient::Ambient;
 use crate::ambient::Timestamp;
+use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 
@@ -133,11 +135,13 @@ pub(super) struct Health {
     ambient: Ambient,
     away: AtomicBool,
     state: Mutex<StoreState>,
+    refused: watch::Sender<Option<(Kind, String)>>,
 }
 
 impl Health {
     pub(super) fn new(ambient: Ambient) -> Self {
-        Self { ambient, away: AtomicBool::new(false), state: Mutex::default() }
+        let refused = watch::Sender::new(None);
+        Self { ambient, away: AtomicBool::new(false), state: Mutex::default(), refused }
     }
 
     /// Takes note of a call's outcome: only [`Kind::Unavailable`] means that nobody answered.
@@ -146,13 +150,25 @@ impl Health {
             Err(error) if error.kind() == Kind::Unavailable => {
                 self.trouble(error.to_string());
             }
-            _ if self.away.load(Relaxed) => {
-                let mut state = self.state.lock();
-                state.away_since = None;
-                self.away.store(false, Relaxed);
+            Err(error) if matches!(error.kind(), Kind::Denied | Kind::NoSpace) => {
+                self.refused.send_replace(Some((error.kind(), error.to_string())));
+                self.answered();
             }
-            _ => {}
+            _ => self.answered(),
         }
+    }
+
+    fn answered(&self) {
+        if self.away.load(Relaxed) {
+            let mut state = self.state.lock();
+            state.away_since = None;
+            self.away.store(false, Relaxed);
+        }
+    }
+
+    /// What is refused from now on.
+    pub(super) fn refusals(&self) -> Refusals {
+        Refusals(self.refused.subscribe())
     }
 
     /// A request was not answered.
@@ -168,10 +184,25 @@ impl Health {
     }
 }
 
+/// Refusals of the store, each once, the last of several.
+#[derive(Debug)]
+pub struct Refusals(watch::Receiver<Option<(Kind, String)>>);
+
+impl Refusals {
+    /// The next refusal: keys that were withdrawn, a full store.
+    pub async fn next(&mut self) -> Error {
+        while self.0.changed().await.is_ok() {
+            if let Some((kind, reason)) = self.0.borrow_and_update().clone() {
+                return Error::new(kind, reason);
+            }
+        }
+        std::future::pending().await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn a_store_is_away_from_the_first_unanswered_request_to_the_next_answer() {
@@ -185,6 +216,19 @@ mod tests {
         health.note(&Err::<(), _>(Error::new(Kind::NotFound, "no such object")));
         assert_eq!(health.snapshot().away_since, None);
         assert_eq!(health.snapshot().last_error.as_deref(), Some("nobody answers"));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_what_was_refused_since_and_nothing_older() {
+        let health = Health::new(Ambient::seeded(1));
+        let refused = |words: &'static str| Err::<(), _>(Error::new(Kind::Denied, words));
+        health.note(&refused("before"));
+        let mut refusals = health.refusals();
+        health.note(&refused("now"));
+        assert_eq!(refusals.next().await.to_string(), "now");
+        health.note(&Ok(()));
+        let more = tokio::time::timeout(std::time::Duration::ZERO, refusals.next()).await;
+        assert!(more.is_err());
     }
 
     #[test]

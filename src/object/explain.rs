@@ -48,6 +48,12 @@ fn meaning(doing: Doing<'_>, cause: &opendal::Error, seen: &Seen) -> Meaning {
         let sentence = format!("the store refuses encryption: {}", rule.meaning);
         return (Kind::Policy, sentence, Some(rule.hint.clone()));
     }
+    if seen.is_of_the_key_service() {
+        let words = seen.message.clone().unwrap_or_else(|| root_cause(cause));
+        let hint = "enable the key, or let the volume's account use it: what waits goes on then";
+        let sentence = format!("the key service does not serve the key: {words}");
+        return (Kind::Denied, sentence, Some(hint.to_owned()));
+    }
     if let Some((kind, sentence, hint)) = seen.code.as_deref().and_then(by_code) {
         return (kind, sentence.to_owned(), hint.map(str::to_owned));
     }
@@ -202,6 +208,7 @@ mod tests {
             ("InvalidAccessKeyId", Kind::Denied, "access key"),
             ("RequestTimeTooSkewed", Kind::Denied, "clock"),
             ("XMinioStorageFull", Kind::NoSpace, "full"),
+            ("KMS.DisabledException", Kind::Denied, "key service"),
         ] {
             let seen = Seen { status: Some(400), code: Some(code.to_owned()), ..Seen::default() };
             let error = explained(&Demand::Nothing, ErrorKind::Unexpected, &seen);

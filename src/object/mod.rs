@@ -21,6 +21,7 @@ mod operator;
 mod probe;
 #[cfg(any(test, feature = "testing"))]
 mod rows;
+mod rules;
 mod sse;
 mod versions;
 mod inspect;
@@ -40,6 +41,7 @@ pub use answer::Put;
 pub use answer::Tag;
 pub use body::Body;
 pub use counts::Counts;
+pub use counts::Refusals;
 pub use counts::StoreState;
 pub use document::BucketFacts;
 pub use document::Told;
@@ -271,6 +273,11 @@ impl Bucket {
     /// Whether the store answers.
     pub fn state(&self) -> StoreState {
         self.shared.health.snapshot()
+    }
+
+    /// What the store refuses from now on, for who waits behind somebody who tries again.
+    pub fn refusals(&self) -> Refusals {
+        self.shared.health.refusals()
     }
 
     /// The same bucket, which reads server errors in another way.

@@ -105,7 +105,11 @@ impl Bucket {
         let witness = Witness::new(row.clone(), policy, endpoint, shared.counters.clone())?;
         let operator = layers::stack(operator, witness, shared.health.clone());
         let endpoint = endpoint.map(Arc::from);
-        let wire = Wire { operator, place: place.into(), endpoint, row };
+        let kms_key = match &mode {
+            SseMode::Kms(key) | SseMode::Dsse(key) => Some(key.as_str().into()),
+            SseMode::None | SseMode::Aes256 | SseMode::CustomerKeyFile(_) => None,
+        };
+        let wire = Wire { operator, place: place.into(), endpoint, row, kms_key };
         Ok(Self::over(shared, Store::Wire(wire)))
     }
 

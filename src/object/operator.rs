@@ -15,6 +15,8 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::object::sse;
+use crate::provider::Checksum;
+use crate::provider::ListVersion;
 use crate::provider::SseMode;
 use crate::provider::SseRequest;
 
@@ -37,6 +39,14 @@ pub(super) fn s3(
     if row.virtual_host {
         builder = builder.enable_virtual_host_style();
     }
+    if row.list_version == ListVersion::V1 {
+        builder = builder.disable_list_objects_v2();
+    }
+    builder = match row.checksum {
+        Checksum::None => builder,
+        Checksum::Crc32c => builder.checksum_algorithm("crc32c"),
+        Checksum::Md5 => builder.checksum_algorithm("md5"),
+    };
     if let Some(keys) = keys {
         builder = builder
             // Nothing from the environment may mix with keys that the volume names.

@@ -1,6 +1,7 @@
 //! Server-side encryption as pure rules: what a mode makes a write carry, and what the headers
 //! of an answer prove. Sends nothing; `witness.rs` applies both.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use http::HeaderMap;
@@ -60,7 +61,6 @@ pub(super) fn required(row: &Provider, mode: &SseMode) -> Result<Vec<Required>> 
     let present = |header| Required { header, value: None };
     match (row.sse_request, row.service, mode) {
         (_, _, SseMode::None) | (SseRequest::Default, _, SseMode::Aes256) => Ok(Vec::new()),
-        (SseRequest::Unsupported, ..) => Err(cannot(row, "does not encrypt at rest")),
         (SseRequest::Header | SseRequest::CompatHeader, Service::S3, SseMode::Aes256) => {
             Ok(vec![exactly(SSE, "AES256")])
         }
@@ -70,6 +70,7 @@ pub(super) fn required(row: &Provider, mode: &SseMode) -> Result<Vec<Required>> 
         (SseRequest::Header, Service::S3, SseMode::Dsse(key)) => {
             Ok(vec![exactly(SSE, "aws:kms:dsse"), exactly(SSE_KMS_KEY, key)])
         }
+        // A store that has no keys of its own may still take the customer's.
         (_, Service::S3, SseMode::CustomerKeyFile(_)) => {
             Ok(vec![exactly(SSE_C_ALGORITHM, "AES256"), present(SSE_C_KEY), present(SSE_C_KEY_MD5)])
         }
@@ -78,6 +79,7 @@ pub(super) fn required(row: &Provider, mode: &SseMode) -> Result<Vec<Required>> 
             present(AZURE_KEY),
             present(AZURE_KEY_SHA256),
         ]),
+        (SseRequest::Unsupported, ..) => Err(cannot(row, "does not encrypt at rest")),
         _ => Err(cannot(row, "cannot be asked for this kind of encryption")),
     }
 }
@@ -164,12 +166,23 @@ pub fn meets(row: &Provider, mode: &SseMode, posture: &Posture) -> bool {
 /// Reads the key of SSE-C: a file of exactly 32 bytes.
 pub(super) fn customer_key(path: &Path) -> Result<Vec<u8>> {
     let shown = path.display();
-    let key = std::fs::read(path)
-        .map_err(|cause| Error::from(cause).while_doing(format!("cannot read key `{shown}`")))?;
+    let unreadable =
+        |cause| Error::from(cause).while_doing(format!("cannot read customer key `{shown}`"));
+    let others = std::fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o077;
+    if others != 0 {
+        let message = format!("customer key `{shown}` is open to others");
+        return Err(Error::new(Kind::Config, message)
+            .hint(format!("run `chmod 600 {shown}`, and think about a new key")));
+    }
+    let key = std::fs::read(path).map_err(unreadable)?;
     if key.len() == CUSTOMER_KEY_BYTES {
         Ok(key)
     } else {
-        Err(Error::new(Kind::Config, "the customer key is not 32 bytes long").with("file", shown))
+        Err(Error::new(Kind::Config, "the customer key is not 32 bytes long")
+            .with("file", shown)
+            .hint(
+                "make one with `head -c 32 /dev/urandom`, and keep a copy: it cannot be replaced",
+            ))
     }
 }
 
@@ -190,11 +203,12 @@ fn always_unproved(row: &Provider) -> bool {
     row.at_rest == AtRest::Always && row.proof.is_none()
 }
 
-/// Whether the key a store names is the one asked for. Stores answer with the full ARN, so an
-/// id is compared with its end; an alias names no key that could be compared.
+/// Whether the key a store names is the one asked for. Stores answer with the full ARN
+/// (`arn:aws:kms:REGION:ACCOUNT:key/ID`, MinIO: `arn:aws:kms:NAME`), so an id is compared with its
+/// end; an alias names no key that could be compared.
 fn same_key(asked: &str, used: &str) -> bool {
     let alias = asked.starts_with("alias/") || asked.contains(":alias/");
-    asked == used || alias || used.ends_with(&format!("/{asked}"))
+    asked == used || alias || used.strip_suffix(asked).is_some_and(|arn| arn.ends_with(['/', ':']))
 }
 
 fn cannot(row: &Provider, what: &str) -> Error {
@@ -237,7 +251,19 @@ mod tests {
                 vec![(SSE, "aws:kms"), (SSE_KMS_KEY, KMS_KEY)],
                 confirmed("aws:kms", Some(KMS_KEY)),
             ),
+            (
+                &s3,
+                kms(),
+                vec![(SSE, "aws:kms"), (SSE_KMS_KEY, "arn:aws:kms:k1")],
+                confirmed("aws:kms", Some("arn:aws:kms:k1")),
+            ),
             (&s3, kms(), vec![(SSE, "aws:kms"), (SSE_KMS_KEY, "k2")], Posture::Unconfirmed),
+            (
+                &s3,
+                kms(),
+                vec![(SSE, "aws:kms"), (SSE_KMS_KEY, "arn:x/not-k1")],
+                Posture::Unconfirmed,
+            ),
             (&gcs, SseMode::Aes256, vec![], Posture::ProviderDefault),
             (&gcs, SseMode::None, vec![], Posture::ProviderDefault),
             (
@@ -293,12 +319,30 @@ mod tests {
     }
 
     #[test]
+    fn a_customer_key_is_32_bytes_that_nobody_else_can_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let key = |bytes: usize, mode: u32| {
+            std::fs::write(&path, vec![7; bytes]).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            customer_key(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(key(32, 0o600).unwrap(), [7; 32]);
+        assert!(key(32, 0o644).unwrap_err().contains("is open to others"));
+        assert!(key(31, 0o600).unwrap_err().contains("is not 32 bytes long"));
+        assert!(customer_key(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
     fn what_a_provider_cannot_do_is_refused_and_never_dropped() {
         let kms = SseMode::Kms("k".to_owned());
         assert!(required(&rows::local(), &SseMode::Aes256).is_err());
         assert!(required(&rows::azblob(), &kms).is_err());
         assert!(required(&rows::gcs_compat(), &kms).is_err());
         assert!(required(&rows::azblob(), &SseMode::Aes256).unwrap().is_empty());
+        let (hetzner, key) = (rows::row("hetzner"), SseMode::CustomerKeyFile("/k".into()));
+        assert!(required(&hetzner, &SseMode::Aes256).is_err());
+        assert_eq!(required(&hetzner, &key).unwrap().len(), 3);
         assert!(required(&rows::local(), &SseMode::None).unwrap().is_empty());
     }
 }

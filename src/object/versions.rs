@@ -120,7 +120,7 @@ impl Bucket {
             Some(tag) if self.shared.row.conditional_update => Demand::Version(tag.clone()),
             _ => Demand::Nothing,
         };
-        self.write(&got.meta.name, got.body.clone(), demand, &got.meta.attributes).await
+        self.write(&got.meta.name, got.body.clone().into(), demand, &got.meta.attributes).await
     }
 }
 

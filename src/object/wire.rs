@@ -48,6 +48,8 @@ pub(super) struct Wire {
     /// Where the store answers; `None`: the service's own default.
     pub endpoint: Option<Arc<str>>,
     pub row: Arc<Provider>,
+    /// The key that the policy names.
+    pub kms_key: Option<Arc<str>>,
 }
 
 impl Wire {
@@ -229,7 +231,10 @@ impl Wire {
         let error = explain(Doing { verb, object: &self.object(name), demand }, cause, seen);
         match &self.endpoint {
             Some(endpoint) if seen.status.is_none() => error.with("endpoint", endpoint),
-            _ => error,
+            _ => match &self.kms_key {
+                Some(key) if seen.is_of_the_key_service() => error.with("KMS key", key),
+                _ => error,
+            },
         }
     }
 }

@@ -23,6 +23,7 @@ use super::answer::Policy;
 use super::answer::Posture;
 use super::counts::Access;
 use super::counts::Counters;
+use super::rules;
 use super::sse;
 use super::sse::Evidence;
 use super::sse::Required;
@@ -67,6 +68,13 @@ pub(super) struct Seen {
     pub refusal: Option<SseRefusal>,
     /// Why the request was not sent.
     pub blocked: Option<String>,
+}
+
+impl Seen {
+    /// Whether the store passes on what its key service says (`KMS.DisabledException`).
+    pub(super) fn is_of_the_key_service(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| code.starts_with("KMS."))
+    }
 }
 
 #[derive(Clone)]
@@ -150,14 +158,18 @@ impl Witness {
         if changes && self.policy.is_none() {
             return Some("this operator may only read".to_owned());
         }
+        let named = request.extensions().get::<ServiceOperation>().map_or("", |named| named.0);
+        let headers = request.headers();
+        if let Some(why) = rules::forbidden(&self.row, self.mode(), access, named, headers) {
+            return Some(why);
+        }
         if access != Access::Write {
             return None;
         }
-        let named = request.extensions().get::<ServiceOperation>().map_or("", |named| named.0);
         if PARTS.contains(&named) || AZURE_PARTS.contains(&named) {
             return Some(format!("{named} would store an object in parts"));
         }
-        let lacking = sse::missing(&self.required, request.headers())?;
+        let lacking = sse::missing(&self.required, headers)?;
         Some(format!("the write does not carry `{}` as the policy demands", lacking.header))
     }
 

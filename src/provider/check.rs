@@ -17,11 +17,13 @@ impl Provider {
     /// Whether volumes here can have `mode`; if not, why, and what to do. What the store or
     /// OpenDAL cannot do is refused here, never silently dropped.
     pub fn check_mode(&self, mode: &SseMode) -> Result<()> {
+        if let SseMode::Kms(key) | SseMode::Dsse(key) = mode {
+            check_key_name(key)?;
+        }
         match mode {
             SseMode::None => Ok(()),
-            SseMode::Aes256 if self.sse_request == SseRequest::Unsupported => {
-                Err(Error::new(Kind::Policy, format!("{} does not encrypt at rest", self.title))
-                    .hint("set `sse = \"none\"` for this volume and rely on `--encrypt`"))
+            SseMode::Aes256 if !self.can_encrypt() => {
+                Err(Error::new(Kind::Policy, self.cannot_encrypt()).hint(self.instead()))
             }
             SseMode::Aes256 => Ok(()),
             SseMode::Kms(key) => self.check_key("SSE-KMS", &self.kms, key.is_empty()),
@@ -40,6 +42,22 @@ impl Provider {
             SseMode::Kms(_) => self.kms.requires_tls,
             SseMode::Dsse(_) => self.dsse.requires_tls,
             SseMode::CustomerKeyFile(_) => self.customer_key.requires_tls,
+        }
+    }
+
+    /// Whether the store encrypts with keys of its own, asked or not.
+    pub fn can_encrypt(&self) -> bool {
+        self.sse_request != SseRequest::Unsupported
+    }
+
+    /// That it does not, as far as a client can tell.
+    pub fn cannot_encrypt(&self) -> String {
+        let title = &self.title;
+        match self.at_rest {
+            AtRest::Never | AtRest::Unknown => format!("{title} does not encrypt at rest"),
+            AtRest::Always | AtRest::BucketDefault | AtRest::ServerConfig => format!(
+                "{title} cannot be asked to encrypt: a setting of the bucket or the server decides"
+            ),
         }
     }
 
@@ -88,10 +106,21 @@ impl Provider {
 
     fn instead(&self) -> &'static str {
         match self.sse_request {
-            SseRequest::Unsupported => "set `sse = \"none\"` and rely on `--encrypt`",
+            SseRequest::Unsupported => {
+                "accept that with `--allow-unencrypted`, or use end-to-end encryption (`--encrypt`)"
+            }
             SseRequest::Header | SseRequest::CompatHeader | SseRequest::Default => {
                 "use `sse = \"aes256\"`; a key of your own can be set as the bucket's default"
             }
         }
     }
+}
+
+/// A key's name travels in a header.
+fn check_key_name(key: &str) -> Result<()> {
+    if key.chars().all(|each| each.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Config, format!("`{}` is no key's name", key.escape_default()))
+        .hint("write the key's id, its ARN or its alias, without spaces"))
 }

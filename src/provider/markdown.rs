@@ -16,15 +16,16 @@ impl Matrix {
     pub fn markdown(&self) -> String {
         let mut text = String::from(
             "| provider | store | `--sse` sends | encrypted without asking | proof | \
-             KMS / DSSE / own key | create-if-absent | batch delete | confidence |\n\
-             |---|---|---|---|---|---|---|---|---|\n",
+             KMS / DSSE / own key | create-if-absent | batch delete | deleted objects | \
+             confidence |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n",
         );
         for row in self.providers() {
             writeln!(
                 text,
-                "| `{}` | {} | {} | {} | {} | {} / {} / {} | {} | {} | {} |",
+                "| `{}` | {} | {} | {} | {} | {} / {} / {} | {} | {} | {} | {} |",
                 row.name,
-                row.title,
+                store(row),
                 request(row),
                 at_rest(row),
                 proof(row),
@@ -33,11 +34,19 @@ impl Matrix {
                 support(row.customer_key.support, row.customer_key.settable),
                 create(row.conditional_create),
                 row.delete_batch,
+                deleted(row),
                 confidence(row),
             )
             .expect("a string takes all text");
         }
         text
+    }
+}
+
+fn store(row: &Provider) -> String {
+    match &row.not_yet {
+        Some(_) => format!("{} (no volumes yet)", row.title),
+        None => row.title.clone(),
     }
 }
 
@@ -97,6 +106,16 @@ fn create(how: ConditionalCreate) -> &'static str {
         ConditionalCreate::Native => "native",
         ConditionalCreate::None => "no: read back",
         ConditionalCreate::SilentlyIgnored => "ignored: read back",
+    }
+}
+
+fn deleted(row: &Provider) -> String {
+    let Some(costs) = &row.costs else { return "are gone".to_owned() };
+    match (costs.minimum_days, costs.soft_delete_days, costs.hides_deleted) {
+        (0, 0, false) => "are gone".to_owned(),
+        (_, _, true) => "hidden, and charged".to_owned(),
+        (0, days, false) => format!("kept {days} days, and charged"),
+        (days, _, false) => format!("charged to the end of {days} days"),
     }
 }
 

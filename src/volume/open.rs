@@ -86,6 +86,10 @@ pub async fn set_sse(config: &VolumeConfig, mode: SseMode) -> Result<()> {
         return Ok(());
     }
     config.check_mode(&mode)?;
+    policy::check_change(&config.name, &state.sse, &mode)?;
+    // A key under another path must be the same key: then it opens what is there.
+    let reader = reading(config, &mode)?;
+    within(&reader, header::read(&reader)).await?;
     let policy = Policy { mode: mode.clone(), verify: config.verify() };
     let (bucket, _) = policed(config, policy, &ambient).await?;
     let host = Host::this()?;
@@ -137,10 +141,13 @@ pub(super) async fn prepare(
     ambient: &Ambient,
     host: &Host,
 ) -> Result<Prepared> {
-    let (header, state) = read_identity(config).await?;
+    let (header, state) = read_identity(&with_key(config, options.sse.as_ref())).await?;
     let purpose = if options.read_only { Purpose::Read } else { Purpose::Write };
     state.check_features(&config.name, purpose)?;
     let decision = policy::decide(config, &state.sse, options.sse.as_ref())?;
+    if let Some(mode) = &decision.raise {
+        policy::check_change(&config.name, &state.sse, mode)?;
+    }
     let mut notices = decision.notices;
     if options.read_only {
         if decision.raise.is_some() {
@@ -247,6 +254,16 @@ pub(super) async fn within<T>(
             None => error,
         })
     })
+}
+
+/// The config with the customer's key that this mount names, without which nothing can be read.
+fn with_key(config: &VolumeConfig, asked: Option<&SseMode>) -> VolumeConfig {
+    match asked {
+        Some(key @ SseMode::CustomerKeyFile(_)) => {
+            VolumeConfig { sse: Some(key.clone()), ..config.clone() }
+        }
+        _ => config.clone(),
+    }
 }
 
 /// A bucket that cannot write.
