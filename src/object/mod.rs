@@ -12,10 +12,14 @@ mod explain;
 pub mod fault;
 mod layers;
 mod local;
+#[cfg(any(test, feature = "testing"))]
+mod loose;
 mod memory;
 #[cfg(feature = "testing")]
 pub mod sabotage;
 pub mod name;
+pub mod record;
+pub mod tenure;
 mod open;
 mod operator;
 mod probe;
@@ -47,6 +51,8 @@ pub use document::BucketFacts;
 pub use document::Told;
 pub use document::Upload;
 pub use inspect::Inspector;
+#[cfg(any(test, feature = "testing"))]
+pub use loose::LooseStore;
 pub use memory::MemoryStore;
 pub use probe::ProbeReport;
 pub use sse::meets;
@@ -103,6 +109,8 @@ enum Store {
     Wire(Wire),
     Local(LocalStore),
     Memory(MemoryStore),
+    #[cfg(any(test, feature = "testing"))]
+    Loose(LooseStore),
 }
 
 impl Bucket {
@@ -204,6 +212,8 @@ impl Bucket {
                     Store::Wire(wire) => wire.get(self.trust, name, range, unless).await,
                     Store::Local(local) => local.get(name, range, unless).await,
                     Store::Memory(memory) => memory.get(name, range, unless),
+                    #[cfg(any(test, feature = "testing"))]
+                    Store::Loose(loose) => loose.get(name, range, unless).await,
                 }
             })
             .await?;
@@ -236,6 +246,8 @@ impl Bucket {
                         Store::Wire(wire) => wire.list(bucket.trust, &prefix),
                         Store::Local(local) => local.list(&prefix),
                         Store::Memory(memory) => memory.list(&prefix),
+                        #[cfg(any(test, feature = "testing"))]
+                        Store::Loose(loose) => loose.list(&prefix).await?,
                     })
                 })
                 .await;
@@ -260,6 +272,8 @@ impl Bucket {
                     memory.delete(names);
                     Ok(())
                 }
+                #[cfg(any(test, feature = "testing"))]
+                Store::Loose(loose) => loose.delete(names).await,
             }
         })
         .await
@@ -290,6 +304,8 @@ impl Bucket {
         match &self.store {
             Store::Local(local) => local.sweep_temporaries().await,
             Store::Wire(_) | Store::Memory(_) => Ok(()),
+            #[cfg(any(test, feature = "testing"))]
+            Store::Loose(_) => Ok(()),
         }
     }
 
@@ -334,6 +350,11 @@ impl Bucket {
                         let tag = memory.write(name, body, &demand, attributes)?;
                         Ok(Put { tag, posture: self.posture_of_silence(policy) })
                     }
+                    #[cfg(any(test, feature = "testing"))]
+                    Store::Loose(loose) => {
+                        let tag = loose.write(name, body, attributes).await?;
+                        Ok(Put { tag, posture: self.posture_of_silence(policy) })
+                    }
                 }
             })
             .await?;
@@ -375,6 +396,8 @@ impl Bucket {
                 Store::Wire(wire) => wire.head(self.trust, name).await,
                 Store::Local(local) => Ok((local.head(name).await?, silent())),
                 Store::Memory(memory) => Ok((memory.head(name)?, silent())),
+                #[cfg(any(test, feature = "testing"))]
+                Store::Loose(loose) => Ok((loose.head(name).await?, silent())),
             }
         })
         .await

@@ -15,6 +15,8 @@ use super::fault::FaultControl;
 use super::fault::Faults;
 use super::layers;
 use super::local::LocalStore;
+#[cfg(any(test, feature = "testing"))]
+use super::loose::LooseStore;
 use super::memory::MemoryStore;
 use super::operator;
 #[cfg(any(test, feature = "testing"))]
@@ -63,6 +65,14 @@ impl Bucket {
             Shared::new(Arc::new(rows::memory()), policy, place),
             Store::Memory(store.clone()),
         )
+    }
+
+    /// A bucket over a store that refuses nobody and takes its time; for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn loose(store: &LooseStore, policy: Policy) -> Self {
+        let row = Arc::new(rows::memory());
+        let shared = Shared::new(row, Some(policy), "loose:/".to_owned());
+        Self::over(shared, Store::Loose(store.clone()))
     }
 
     /// Puts the seeded fault layer over a bucket; for tests.

@@ -149,7 +149,7 @@ mod name_key {
     use zeroize::Zeroizing;
 
     use crate::crypto::NameKey;
-    use crate::volume::record;
+    use crate::object::record;
 
     pub(super) fn serialize<S: Serializer>(
         key: &NameKey,

@@ -4,7 +4,6 @@
 //! after them, and uploads run as bytes become enough for a block. Knows neither files' names nor
 //! the kernel.
 
-mod record;
 mod header;
 mod state;
 mod policy;
@@ -62,6 +61,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::meta::Meta;
+use crate::object::record;
 use crate::provider::SseMode;
 use crate::types::SessionId;
 
