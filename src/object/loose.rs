@@ -9,15 +9,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 
 use super::answer::Demand;
-use super::answer::Got;
 use super::answer::ObjectMeta;
 use super::answer::Tag;
+use super::body::Body;
 use super::fault;
 use super::memory::MemoryStore;
 use crate::error::Error;
@@ -52,7 +51,7 @@ impl LooseStore {
     pub(super) async fn write(
         &self,
         name: &str,
-        body: Bytes,
+        body: Body,
         attributes: &[(String, String)],
     ) -> Result<Option<Tag>> {
         let (objects, name) = (self.objects.clone(), name.to_owned());
@@ -70,7 +69,7 @@ impl LooseStore {
         name: &str,
         range: Option<Range<u64>>,
         unless: Option<&Tag>,
-    ) -> Result<Option<Got>> {
+    ) -> Result<Option<(Body, ObjectMeta)>> {
         self.read(|| self.objects.get(name, range, unless)).await?
     }
 

@@ -148,17 +148,12 @@ pub mod session {
     use crate::types::SessionId;
 
     /// Writes the number.
-    pub fn serialize<S: Serializer>(
-        session: &SessionId,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(session: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(session.0)
     }
 
     /// Reads it back; a number that no session can have is refused.
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<SessionId, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionId, D::Error> {
         let session = SessionId(u64::deserialize(deserializer)?);
         if session <= SessionId::MAX { Ok(session) } else { Err(D::Error::custom("no session")) }
     }

@@ -69,6 +69,8 @@ impl Bucket {
         match &self.store {
             Store::Wire(wire) => wire.operator.info().capability().list_with_versions,
             Store::Local(_) | Store::Memory(_) => false,
+            #[cfg(any(test, feature = "testing"))]
+            Store::Loose(_) => false,
         }
     }
 
@@ -92,7 +94,7 @@ impl Bucket {
             Store::Wire(wire) => {
                 self.request(Access::Describe, 0, wire.examine(self.trust, name, version)).await
             }
-            Store::Local(_) | Store::Memory(_) => {
+            _ => {
                 let (meta, posture) = self.describe(name).await?;
                 Ok(Examined { meta, version: None, posture })
             }
@@ -107,9 +109,7 @@ impl Bucket {
                 let delete = wire.delete_version(self.trust, name, version);
                 self.request(Access::Delete, 0, delete).await
             }
-            Store::Local(_) | Store::Memory(_) => {
-                Err(Error::new(Kind::Unsupported, "the store keeps no versions"))
-            }
+            _ => Err(Error::new(Kind::Unsupported, "the store keeps no versions")),
         }
     }
 

@@ -260,7 +260,10 @@ mod tests {
         let second = first.continued(claim(2), &seen);
         let (left, _) = Index::sort(&second, [object(Sequence::State, 1, 1)]);
         let third = second.continued(claim(3), &left);
-        assert_eq!(third.0.iter().map(|reign| reign.claim).collect::<Vec<_>>(), [claim(1), claim(3)]);
+        assert_eq!(
+            third.0.iter().map(|reign| reign.claim).collect::<Vec<_>>(),
+            [claim(1), claim(3)]
+        );
         assert_eq!(third.own().of(Sequence::Wal), 8);
         assert_eq!(third.own().of(Sequence::State), 2);
     }

@@ -118,7 +118,7 @@ impl World {
             let there = self.objects.get(&name, None, None);
             let there = there
                 .map_err(|cause| lost("an acknowledged write is not stored").because(cause))?;
-            if there.is_none_or(|there| there.body != *body) {
+            if there.is_none_or(|(there, _)| there.into_bytes() != *body) {
                 return Err(lost("an acknowledged write has other bytes"));
             }
         }

@@ -55,7 +55,11 @@ struct Looks {
 impl Tenure {
     pub(super) fn new(bucket: Bucket, claim: ClaimId, index: Index, owns: Firsts) -> Self {
         let turns = Sequence::ALL
-            .map(|sequence| Turn { next: owns.of(sequence), pending: None, stored_by_another: None })
+            .map(|sequence| Turn {
+                next: owns.of(sequence),
+                pending: None,
+                stored_by_another: None,
+            })
             .map(tokio::sync::Mutex::new);
         let (looks, lost) = (Looks::default(), AtomicBool::new(false));
         Self { bucket, claim, index: Mutex::new(index), turns, looks, lost }
