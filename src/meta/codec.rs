@@ -165,7 +165,7 @@ mod tests {
             let mut reader = Reader::new("test", &written, 1).unwrap();
             assert_eq!(reader.number().unwrap(), value);
             assert_eq!(reader.signed().unwrap(), value.cast_signed());
-            assert_eq!(&reader.bytes().unwrap()[..], b"xy");
+            assert_eq!(reader.bytes().unwrap(), b"xy");
             reader.finish().unwrap();
         }
     }

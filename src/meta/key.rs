@@ -182,8 +182,8 @@ pub fn reclaim_of(key: &[u8]) -> Option<(Epoch, BlockId)> {
     Some((Epoch(number(key, 1)?), BlockId(key.get(9..25)?.try_into().ok()?)))
 }
 
-/// Whether only a session that gives out inode numbers from `ino` on, and content ids from `content`
-/// on, can have made the key: a name in its own directory, an extent of its own content.
+/// Whether only a session that gives out inode numbers from `ino` on, and content ids from
+/// `content` on, can have made the key: a name in its own directory, an extent of its content.
 pub fn is_of_session(key: &[u8], ino: Ino, content: ContentId) -> bool {
     match key.first() {
         Some(b'd') => number(key, 1).is_some_and(|parent| parent >= ino.0),

@@ -79,8 +79,8 @@ impl Meta {
     /// What a name leads to.
     pub async fn lookup(&self, parent: Ino, name: &FileName) -> Result<(Ino, Inode)> {
         let place = dentry::Place::new(&self.names, parent, name);
-        // Without facts, which cost more than the look: most names that are looked up are about to be
-        // made, and the kernel hears no more than ENOENT.
+        // Without facts, which cost more than the look: most names that are looked up are about to
+        // be made, and the kernel hears no more than ENOENT.
         let missing = || Error::new(Kind::NotFound, "there is no such name");
         let mut seen = None;
         loop {

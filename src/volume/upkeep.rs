@@ -238,8 +238,8 @@ impl Core {
     }
 }
 
-/// The first contents with consecutive ids: files that were made together often go together, and one
-/// scan then finds the extents of all of them.
+/// The first contents with consecutive ids: files that were made together often go together, and
+/// one scan then finds the extents of all of them.
 fn first_run(garbage: &BTreeSet<ContentId>) -> Vec<ContentId> {
     let Some(first) = garbage.first() else { return Vec::new() };
     let consecutive = (first.0..).zip(garbage.iter().take(STEP_KEYS));

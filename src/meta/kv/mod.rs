@@ -2,7 +2,8 @@
 //!
 //! A key's value is in the newest layer that knows it: `live` (what happened since the last
 //! freeze), `frozen` (the epoch on its way to the engine, at most one), `clean` (a bounded cache of
-//! what the engine says), the engine, which is not asked for keys that it cannot have (`fresh`). One lock, the **gate**, guards the layers; nothing awaits
+//! what the engine says), the engine, which is not asked for keys that it cannot have (`fresh`).
+//! One lock, the **gate**, guards the layers; nothing awaits
 //! under it. Whatever must change at the same instant as the metadata (dirty bytes of files)
 //! changes in a hook that runs under the gate.
 //!
@@ -54,8 +55,8 @@ pub const LIVE_BYTES_MAX: usize = 16 << 20;
 /// slower than what happens here.
 const OVERFULL: usize = 2;
 
-/// Keys that one question to the engine brings along: a scan costs what three gets cost, and an entry
-/// of it a tenth of one.
+/// Keys that one question to the engine brings along: a scan costs what three gets cost, and an
+/// entry of it a tenth of one.
 const COMPANY: usize = 64;
 
 /// A key and its value.
