@@ -228,7 +228,8 @@ impl Wire {
         cause: &opendal::Error,
         seen: &Seen,
     ) -> Error {
-        let error = explain(Doing { verb, object: &self.object(name), demand }, cause, seen);
+        let (object, conflicts) = (self.object(name), &self.row.conflict_statuses);
+        let error = explain(Doing { verb, object: &object, demand, conflicts }, cause, seen);
         match &self.endpoint {
             Some(endpoint) if seen.status.is_none() => error.with("endpoint", endpoint),
             _ => match &self.kms_key {

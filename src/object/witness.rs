@@ -71,9 +71,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Whether the store passes on what its key service says (`KMS.DisabledException`).
+    /// Whether the store passes on what its key service says (`KMS.DisabledException`, MinIO:
+    /// `kms:KeyNotFound`).
     pub(super) fn is_of_the_key_service(&self) -> bool {
-        self.code.as_deref().is_some_and(|code| code.starts_with("KMS."))
+        let code = self.code.as_deref().unwrap_or_default();
+        code.starts_with("KMS.") || code.starts_with("kms:")
     }
 }
 

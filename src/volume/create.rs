@@ -50,10 +50,10 @@ pub async fn create(
     options: CreateOptions,
     ambient: &Ambient,
 ) -> Result<Summary> {
+    let decision = policy::decide(config, &SseMode::None, options.sse.as_ref())?;
     check_options(config, &options)?;
     let reader = Bucket::open(config, None)?;
     open::within(&reader, absent(&reader, &config.name)).await?;
-    let decision = policy::decide(config, &SseMode::None, options.sse.as_ref())?;
     let mode = decision.policy.mode.clone();
     let (bucket, omitted) = open::policed(config, decision.policy, ambient).await?;
     for notice in decision.notices.into_iter().chain(omitted) {

@@ -19,4 +19,6 @@ mod random_writes;
 mod big_directory;
 mod bad_input;
 mod audit;
+mod matrix;
+mod keys;
 mod crash;

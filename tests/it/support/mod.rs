@@ -7,3 +7,4 @@ pub mod servers;
 pub mod records;
 pub mod volume;
 pub mod mounted;
+pub mod cycle;

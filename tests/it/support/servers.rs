@@ -18,6 +18,9 @@ use super::tools;
 /// The bucket that each server starts with.
 pub const BUCKET: &str = "bucket";
 
+/// The name of MinIO's key.
+pub const KMS_KEY: &str = "cairnfs-test";
+
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const ACCESS_KEY: &str = "cairnfs-test";
 const SECRET_KEY: &str = "cairnfs-test-secret";
@@ -56,7 +59,7 @@ impl Minio {
             // 32 bytes in base64; any will do.
             command.env(
                 "MINIO_KMS_SECRET_KEY",
-                "cairnfs-test:Y2Fpcm5mcy10ZXN0LWtleS1vZi0zMi1ieXRlcy4uLi4=",
+                format!("{KMS_KEY}:Y2Fpcm5mcy10ZXN0LWtleS1vZi0zMi1ieXRlcy4uLi4="),
             );
         }
         let server = Server::start(command, dir);

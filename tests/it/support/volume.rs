@@ -64,12 +64,19 @@ impl TestVolume {
     /// A volume of any S3 row, with more lines for its table.
     pub fn s3(provider: &str, client: &S3Client, bucket: &str, more: &str) -> Self {
         let keys = (client.access_key.clone(), client.secret_key.clone());
-        let volume = Self { dir: tempfile::tempdir().unwrap(), keys: Some(keys) };
-        volume.lay(&format!(
+        let mut volume = Self::with_table(&format!(
             "provider = \"{provider}\"\nendpoint = \"{}\"\nregion = \"us-east-1\"\n\
              bucket = \"{bucket}\"\ncredentials = {{ env = \"CAIRNFS_TEST\" }}\n{more}",
             client.endpoint
         ));
+        volume.keys = Some(keys);
+        volume
+    }
+
+    /// A volume whose table is given; keys come from the environment.
+    pub fn with_table(table: &str) -> Self {
+        let volume = Self { dir: tempfile::tempdir().unwrap(), keys: None };
+        volume.lay(table);
         volume
     }
 

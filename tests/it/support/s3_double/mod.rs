@@ -7,6 +7,7 @@ mod service;
 mod store;
 pub mod xml;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -37,8 +38,24 @@ pub enum Encryption {
     Refuse400,
     /// 500 InternalError on every try: SeaweedFS without a key.
     Refuse500,
+    /// 400 KMS.DisabledException to everything that needs the named key: creations that ask for it
+    /// and reads of what lies under it.
+    KeyDisabled,
     /// Confirms this many creations, then none, though all answers are 200.
     StopConfirmingAfter(u64),
+}
+
+/// How the server treats `If-None-Match` and `If-Match` on writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conditions {
+    /// 412 when they are not met.
+    Kept,
+    /// As `Kept`, after one 409 ConditionalRequestConflict for each key: Amazon S3 in a race.
+    Contended,
+    /// 501 NotImplemented, whether they are met or not: Backblaze B2.
+    Refused,
+    /// Not looked at.
+    Ignored,
 }
 
 /// Whether the server answers at all.
@@ -109,7 +126,8 @@ struct Mood {
     encryption: Encryption,
     presence: Presence,
     demands_encryption: bool,
-    ignores_conditions: bool,
+    conditions: Conditions,
+    has_batch_deletes: bool,
     latency: Duration,
     bytes_per_second: Option<u64>,
     /// PUTs still to come until one is applied and its answer lost; the answer of the next is 1.
@@ -122,6 +140,8 @@ struct State {
     store: Store,
     record: Vec<Seen>,
     confirmed: u64,
+    /// Keys whose conditional write met another one already.
+    contended: BTreeSet<String>,
     /// When the throttled wire is free again.
     wire_free: Option<Instant>,
 }
@@ -142,7 +162,8 @@ impl S3Double {
             encryption: Encryption::Echo,
             presence: Presence::There,
             demands_encryption: false,
-            ignores_conditions: false,
+            conditions: Conditions::Kept,
+            has_batch_deletes: true,
             latency: Duration::ZERO,
             bytes_per_second: None,
             lose_answer_of_put: None,
@@ -152,6 +173,7 @@ impl S3Double {
             store: Store::default(),
             record: Vec::new(),
             confirmed: 0,
+            contended: BTreeSet::new(),
             wire_free: None,
         };
         let state = Arc::new(Mutex::new(state));
@@ -185,9 +207,14 @@ impl S3Double {
         self.state().mood.demands_encryption = true;
     }
 
-    /// From now on `If-None-Match` and `If-Match` on writes are not looked at.
-    pub fn ignore_conditions(&self) {
-        self.state().mood.ignores_conditions = true;
+    /// Sets how conditions on writes are treated from now on.
+    pub fn conditions(&self, conditions: Conditions) {
+        self.state().mood.conditions = conditions;
+    }
+
+    /// From now on DeleteObjects gets 501, as from Google's S3 compatibility.
+    pub fn refuse_batch_deletes(&self) {
+        self.state().mood.has_batch_deletes = false;
     }
 
     /// Each request waits this long before its answer.
