@@ -7,6 +7,7 @@ mod support;
 
 mod doubles;
 mod main_job;
+mod stores;
 mod wire;
 mod pace;
 mod requests;
