@@ -8,6 +8,7 @@ mod support;
 mod doubles;
 mod main_job;
 mod stores;
+mod probe;
 mod wire;
 mod pace;
 mod requests;
