@@ -13,6 +13,7 @@ mod status;
 mod sync;
 mod volume;
 mod providers;
+mod probe;
 mod fsck;
 mod gc;
 mod audit;
@@ -56,6 +57,8 @@ enum Command {
     Volume(volume::VolumeCommand),
     /// Show what each provider can do, and how that is known
     Providers(providers::ProvidersArgs),
+    /// Measure what a live bucket does, and compare it with its provider's row
+    Probe(probe::ProbeArgs),
     /// Check every invariant of a volume; changes nothing
     Fsck(fsck::FsckArgs),
     /// Delete blocks that nothing refers to
@@ -124,6 +127,7 @@ fn run(cli: Cli) -> Result<Outcome> {
         Command::Sync(args) => sync::run(&args),
         Command::Volume(command) => volume::run(command, config),
         Command::Providers(args) => providers::run(&args, config),
+        Command::Probe(args) => probe::run(&args, config),
         Command::Fsck(args) => fsck::run(&args, config),
         Command::Gc(args) => gc::run(&args, config),
         Command::Audit(args) => audit::run(&args, config),
@@ -165,6 +169,9 @@ mod tests {
             "cairnfs volume delete photos --yes photos",
             "cairnfs providers --json",
             "cairnfs providers show minio",
+            "cairnfs probe photos --json --thorough",
+            "cairnfs probe photos --toml --kms-key K",
+            "cairnfs probe --provider s3 --bucket b --endpoint http://127.0.0.1:9000",
             "cairnfs fsck photos --json",
             "cairnfs audit photos --fix --csv a.csv --html a.html --rate 500 --json",
             "cairnfs gc photos --set volumes.photos.region=eu-west-1",
@@ -175,7 +182,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told() {
-        for line in ["cairnfs dance", "cairnfs start photos", "cairnfs stop", "cairnfs status -x"] {
+        for line in [
+            "cairnfs dance",
+            "cairnfs start photos",
+            "cairnfs stop",
+            "cairnfs status -x",
+            "cairnfs probe",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

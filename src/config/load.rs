@@ -104,6 +104,18 @@ impl Config {
         build().map_err(|error| error.while_doing(format!("{}: volume `{name}`", entry.at)))
     }
 
+    /// A volume that is in no file: keys and values as a `[volumes.NAME]` table would have them.
+    pub fn described(&self, keys: &[(&str, &str)]) -> Result<VolumeConfig> {
+        let mut table = toml::Table::new();
+        for (key, value) in keys {
+            table.extend(assignment(key, value)?.1);
+        }
+        let provider = table.get("provider").and_then(toml::Value::as_str).unwrap_or_default();
+        let row = self.matrix.provider(provider)?;
+        let entry = Entry { at: "the command line".to_owned(), provider: Some(row.clone()), table };
+        VolumeConfig::build("probe", entry.raw()?, row, self.standard_region.as_deref())
+    }
+
     fn entry(&self, name: &str) -> Result<&Entry> {
         self.volumes.get(name).ok_or_else(|| match &self.origin {
             Some(path) => {

@@ -14,6 +14,7 @@ mod layers;
 mod local;
 #[cfg(any(test, feature = "testing"))]
 mod loose;
+mod measure;
 mod memory;
 #[cfg(feature = "testing")]
 pub mod sabotage;
@@ -53,6 +54,12 @@ pub use document::Upload;
 pub use inspect::Inspector;
 #[cfg(any(test, feature = "testing"))]
 pub use loose::LooseStore;
+pub use measure::Asked;
+pub use measure::Finding;
+pub use measure::Measure;
+pub use measure::Measurement;
+pub use measure::Reply;
+pub use measure::Verdict;
 pub use memory::MemoryStore;
 pub use probe::ProbeReport;
 pub use sse::meets;

@@ -30,6 +30,26 @@ pub(super) fn s3(
     keys: Option<&KeyPair>,
 ) -> Result<Operator> {
     let row = &volume.provider;
+    let builder = s3_builder(volume, keys)?;
+    let sends_header = matches!(row.sse_request, SseRequest::Header | SseRequest::CompatHeader);
+    let builder = match mode {
+        SseMode::Aes256 if sends_header => builder.server_side_encryption_with_s3_key(),
+        SseMode::None | SseMode::Aes256 => builder,
+        SseMode::Kms(key) => builder.server_side_encryption_with_customer_managed_kms_key(key),
+        SseMode::Dsse(key) => builder
+            .server_side_encryption("aws:kms:dsse")
+            .server_side_encryption_aws_kms_key_id(key),
+        SseMode::CustomerKeyFile(path) => {
+            let key = sse::customer_key(path)?;
+            builder.server_side_encryption_with_customer_key("AES256", &key)
+        }
+    };
+    build(volume, builder)
+}
+
+/// An S3 service that asks for no encryption yet.
+pub(super) fn s3_builder(volume: &VolumeConfig, keys: Option<&KeyPair>) -> Result<S3> {
+    let row = &volume.provider;
     let region = volume.region.as_deref().or(row.region.as_deref()).unwrap_or(REGION_OF_NONE);
     let mut builder = S3::default()
         .root(&volume.prefix)
@@ -57,20 +77,7 @@ pub(super) fn s3(
             builder = builder.session_token(token.expose());
         }
     }
-    let sends_header = matches!(row.sse_request, SseRequest::Header | SseRequest::CompatHeader);
-    builder = match mode {
-        SseMode::Aes256 if sends_header => builder.server_side_encryption_with_s3_key(),
-        SseMode::None | SseMode::Aes256 => builder,
-        SseMode::Kms(key) => builder.server_side_encryption_with_customer_managed_kms_key(key),
-        SseMode::Dsse(key) => builder
-            .server_side_encryption("aws:kms:dsse")
-            .server_side_encryption_aws_kms_key_id(key),
-        SseMode::CustomerKeyFile(path) => {
-            let key = sse::customer_key(path)?;
-            builder.server_side_encryption_with_customer_key("AES256", &key)
-        }
-    };
-    build(volume, builder)
+    Ok(builder)
 }
 
 /// Google's JSON API.
@@ -97,6 +104,15 @@ pub(super) fn azblob(
     mode: &SseMode,
     keys: Option<&KeyPair>,
 ) -> Result<Operator> {
+    let mut builder = azblob_builder(volume, keys)?;
+    if let SseMode::CustomerKeyFile(path) = mode {
+        builder = builder.server_side_encryption_with_customer_key(&sse::customer_key(path)?);
+    }
+    build(volume, builder)
+}
+
+/// An Azure service that asks for no encryption of its own.
+pub(super) fn azblob_builder(volume: &VolumeConfig, keys: Option<&KeyPair>) -> Result<Azblob> {
     let mut builder = Azblob::default()
         .root(&volume.prefix)
         .container(&volume.bucket)
@@ -108,13 +124,11 @@ pub(super) fn azblob(
     if let Some(keys) = keys {
         builder = builder.account_key(keys.secret_access_key.expose());
     }
-    if let SseMode::CustomerKeyFile(path) = mode {
-        builder = builder.server_side_encryption_with_customer_key(&sse::customer_key(path)?);
-    }
-    build(volume, builder)
+    Ok(builder)
 }
 
-fn build(volume: &VolumeConfig, builder: impl opendal::Builder) -> Result<Operator> {
+/// Checks that a volume's settings fit together.
+pub(super) fn build(volume: &VolumeConfig, builder: impl opendal::Builder) -> Result<Operator> {
     Operator::new(builder).map_err(|cause| {
         Error::new(Kind::Config, "the volume's settings do not fit together")
             .with("volume", &volume.name)

@@ -51,6 +51,8 @@ pub(super) enum Trust {
     MayPass,
     /// The mount's probe: a server error that the row knows is final.
     Probe,
+    /// A measurement: the answers themselves are wanted.
+    Measure,
 }
 
 /// What the last answer to a call said.
@@ -68,6 +70,8 @@ pub(super) struct Seen {
     pub refusal: Option<SseRefusal>,
     /// Why the request was not sent.
     pub blocked: Option<String>,
+    /// The answer's headers, for a measurement.
+    pub headers: Option<HeaderMap>,
 }
 
 impl Seen {
@@ -217,6 +221,7 @@ impl Witness {
         request: Request<Buffer>,
     ) -> opendal::Result<Response<HttpBody>> {
         let call = CALL.try_with(Call::clone).ok();
+        let trust = call.as_ref().map_or(Trust::MayPass, |call| call.trust);
         let note = |seen: Seen| {
             if let Some(call) = &call {
                 *call.seen.lock() = seen;
@@ -230,9 +235,10 @@ impl Witness {
         self.counters.request(access);
         self.counters.sent(request.body().len());
         let answer = self.inner.fetch(request).await?;
+        let headers = (trust == Trust::Measure).then(|| answer.headers().clone());
         if is_error(answer.status()) {
             let (answer, mut seen) = self.read_error(answer).await?;
-            let trust = call.as_ref().map_or(Trust::MayPass, |call| call.trust);
+            seen.headers = headers;
             seen.refusal = self.refusal(trust, access, &seen);
             let refused = seen.refusal.clone();
             note(seen);
@@ -255,6 +261,7 @@ impl Witness {
         note(Seen {
             status: Some(answer.status().as_u16()),
             posture: evidence.map(judge),
+            headers,
             ..Seen::default()
         });
         let counters = self.counters.clone();

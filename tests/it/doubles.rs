@@ -12,7 +12,7 @@ use crate::support::s3_double::S3Double;
 use crate::support::servers::BUCKET;
 use crate::support::servers::Key;
 use crate::support::servers::Minio;
-use crate::support::servers::Seaweed;
+use crate::support::servers::seaweed::Seaweed;
 
 const SSE: (&str, &str) = ("x-amz-server-side-encryption", "AES256");
 

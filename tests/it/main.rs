@@ -7,6 +7,8 @@ mod support;
 
 mod doubles;
 mod main_job;
+mod stores;
+mod probe;
 mod wire;
 mod pace;
 mod requests;

@@ -15,7 +15,7 @@ use super::s3_double;
 use super::s3_double::S3Double;
 use super::servers;
 use super::servers::Minio;
-use super::servers::Seaweed;
+use super::servers::Store;
 use super::tools;
 use super::tools::Ended;
 
@@ -46,9 +46,11 @@ impl TestVolume {
         Self::s3("minio", minio.client(), servers::BUCKET, "")
     }
 
-    /// A volume on SeaweedFS, as a store that the matrix knows only as "some S3".
-    pub fn seaweed(seaweed: &Seaweed) -> Self {
-        Self::s3("s3", seaweed.client(), servers::BUCKET, "")
+    /// A volume at any of the real servers.
+    pub fn at(store: &Store) -> Self {
+        let volume = Self { dir: tempfile::tempdir().unwrap(), keys: store.keys.clone() };
+        volume.lay(&format!("provider = \"{}\"\n{}", store.provider, store.settings));
+        volume
     }
 
     /// A volume on the double, which the config takes for Amazon S3.
