@@ -190,15 +190,15 @@ struct Landing {
 impl Landing {
     async fn fetch<S: FrameSource>(self, source: &S) {
         let Departing { frames, senders } = &self.departing;
-        let answers = source.fetch(self.block, frames).await;
-        for ((frame, sender), answer) in frames.iter().zip(senders).zip(answers) {
-            let key = (self.block, frame.at);
+        let land = |place: usize, answer: Result<Bytes>| {
+            let key = (self.block, frames[place].at);
             if let Ok(bytes) = &answer {
                 self.inner.frames.insert(key, bytes.clone());
             }
             self.inner.flights.lock().remove(&key);
-            sender.send_replace(Some(answer.map_err(Arc::new)));
-        }
+            senders[place].send_replace(Some(answer.map_err(Arc::new)));
+        };
+        source.fetch(self.block, frames, &land).await;
     }
 }
 

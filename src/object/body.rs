@@ -2,7 +2,6 @@
 //! copied only to lie together. No I/O.
 
 use bytes::Bytes;
-use bytes::BytesMut;
 
 /// Bytes in a row of pieces. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -47,26 +46,6 @@ impl Body {
         }
         self.pieces.pop().unwrap_or_default()
     }
-
-    /// A copy of `length` bytes from `at` on, which keeps no other bytes in memory; `None` if
-    /// there are fewer.
-    pub fn copy_of(&self, at: usize, length: usize) -> Option<Bytes> {
-        if at.checked_add(length)? > self.len {
-            return None;
-        }
-        let mut copy = BytesMut::with_capacity(length);
-        let mut skip = at;
-        for piece in &self.pieces {
-            let from = skip.min(piece.len());
-            skip -= from;
-            let take = (length - copy.len()).min(piece.len() - from);
-            copy.extend_from_slice(&piece[from..from + take]);
-            if copy.len() == length {
-                break;
-            }
-        }
-        Some(copy.freeze())
-    }
 }
 
 impl From<Bytes> for Body {
@@ -77,39 +56,21 @@ impl From<Bytes> for Body {
     }
 }
 
-impl FromIterator<Bytes> for Body {
-    fn from_iter<T: IntoIterator<Item = Bytes>>(pieces: T) -> Self {
-        let mut body = Self::default();
-        pieces.into_iter().for_each(|piece| body.push(piece));
-        body
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_is_the_same_however_the_bytes_are_cut() {
-        let bytes = Bytes::from_static(b"a pile of stones");
-        for cut in 1..bytes.len() {
-            let body: Body = bytes.chunks(cut).map(Bytes::copy_from_slice).collect();
-            assert_eq!(body.len(), bytes.len());
-            for (at, length) in [(0, 16), (0, 0), (16, 0), (2, 4), (9, 7), (15, 1)] {
-                assert_eq!(body.copy_of(at, length).unwrap(), bytes[at..at + length]);
-            }
-            assert!(body.copy_of(9, 8).is_none() && body.copy_of(usize::MAX, 1).is_none());
-            assert_eq!(body.into_bytes(), bytes);
-        }
-    }
-
-    #[test]
-    fn pieces_are_passed_on_as_they_came() {
+    fn pieces_are_passed_on_as_they_came_and_joined_when_asked() {
         let piece = Bytes::from(vec![7; 100]);
-        let body: Body = [Bytes::new(), piece.clone(), Bytes::new()].into_iter().collect();
-        assert_eq!(body.pieces(), [piece.clone()]);
+        let mut body = Body::from(piece.clone());
+        body.push(Bytes::new());
+        assert_eq!((body.len(), body.pieces()), (100, &[piece.clone()][..]));
         assert!(std::ptr::eq(&body.clone().into_bytes()[..], &piece[..]));
-        assert!(std::ptr::eq(&body.into_pieces()[0][..], &piece[..]));
+        assert!(std::ptr::eq(&body.clone().into_pieces()[0][..], &piece[..]));
+        body.push("stones".into());
+        assert_eq!((body.len(), body.pieces().len()), (106, 2));
+        assert_eq!(body.into_bytes(), [&piece[..], b"stones"].concat());
         assert!(Body::default().is_empty() && Body::default().into_bytes().is_empty());
     }
 }

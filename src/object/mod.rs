@@ -92,6 +92,9 @@ use crate::provider::ConditionalCreate;
 use crate::provider::Provider;
 use crate::provider::SseMode;
 
+/// Takes the pieces of an object as they arrive.
+pub type Take<'a> = dyn FnMut(Bytes) + Send + 'a;
+
 /// A volume's bucket. Cheap to clone; all clones share counters and policy.
 #[derive(Clone)]
 pub struct Bucket {
@@ -189,15 +192,22 @@ impl Bucket {
         range: Option<Range<u64>>,
         unless: Option<&Tag>,
     ) -> Result<Option<Got>> {
-        let got = self.fetch(name, range, unless).await?;
-        Ok(got.map(|(body, meta)| Got { body: body.into_bytes(), meta }))
+        let mut body = Body::default();
+        let meta = self.fetch(name, range, unless, &mut |piece| body.push(piece)).await?;
+        Ok(meta.map(|meta| Got { body: body.into_bytes(), meta }))
     }
 
-    /// Reads a range of an object in the pieces in which it arrives, which may keep more memory
-    /// than they show. [`Kind::Corrupt`] if the object ends before the range does.
-    pub async fn get_pieces(&self, name: &str, range: Range<u64>) -> Result<Body> {
-        match self.fetch(name, Some(range), None).await? {
-            Some((body, _)) => Ok(body),
+    /// Reads a range of an object and gives its bytes to `take` in the pieces in which they arrive,
+    /// which may keep more memory than they show. [`Kind::Corrupt`] if the object ends before the
+    /// range does; `take` may have got some of it then.
+    pub async fn get_pieces(
+        &self,
+        name: &str,
+        range: Range<u64>,
+        take: &mut Take<'_>,
+    ) -> Result<()> {
+        match self.fetch(name, Some(range), None, take).await? {
+            Some(_) => Ok(()),
             None => Err(Error::new(Kind::Internal, "the store answered a question nobody asked")
                 .with("object", self.full_name(name))),
         }
@@ -208,24 +218,41 @@ impl Bucket {
         name: &str,
         range: Option<Range<u64>>,
         unless: Option<&Tag>,
-    ) -> Result<Option<(Body, ObjectMeta)>> {
+        take: &mut Take<'_>,
+    ) -> Result<Option<ObjectMeta>> {
         name::check(name)?;
         if range.as_ref().is_some_and(Range::is_empty) {
-            return Ok(Some((Body::default(), self.head(name).await?)));
+            return Ok(Some(self.head(name).await?));
         }
+        let mut bytes = 0;
+        let mut counted = |piece: Bytes| {
+            bytes += piece.len();
+            take(piece);
+        };
         let got = self
             .request(Access::Read, 0, async {
                 match &self.store {
-                    Store::Wire(wire) => wire.get(self.trust, name, range, unless).await,
-                    Store::Local(local) => local.get(name, range, unless).await,
-                    Store::Memory(memory) => memory.get(name, range, unless),
+                    Store::Wire(wire) => {
+                        wire.get(self.trust, name, range, unless, &mut counted).await
+                    }
+                    Store::Local(local) => {
+                        let got = local.get(name, range, unless).await?;
+                        Ok(got.map(|got| given(got, &mut counted)))
+                    }
+                    Store::Memory(memory) => {
+                        let got = memory.get(name, range, unless)?;
+                        Ok(got.map(|got| given(got, &mut counted)))
+                    }
                     #[cfg(any(test, feature = "testing"))]
-                    Store::Loose(loose) => loose.get(name, range, unless).await,
+                    Store::Loose(loose) => {
+                        let got = loose.get(name, range, unless).await?;
+                        Ok(got.map(|got| given(got, &mut counted)))
+                    }
                 }
             })
             .await?;
-        if let Some((body, _)) = &got {
-            self.received(body.len()).await;
+        if got.is_some() {
+            self.received(bytes).await;
         }
         Ok(got)
     }
@@ -451,4 +478,10 @@ impl Bucket {
             faults.received(bytes).await;
         }
     }
+}
+
+/// Gives away what a store without a wire answers at once.
+fn given((body, meta): (Body, ObjectMeta), take: &mut Take<'_>) -> ObjectMeta {
+    body.into_pieces().into_iter().for_each(take);
+    meta
 }

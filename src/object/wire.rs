@@ -14,10 +14,12 @@ use opendal::ErrorKind;
 use opendal::Lister;
 use opendal::Metadata;
 use opendal::Operator;
+use opendal::Reader;
 use opendal::options::ListOptions;
 use opendal::options::ReaderOptions;
 use opendal::options::WriteOptions;
 
+use super::Take;
 use super::answer::Demand;
 use super::answer::ObjectMeta;
 use super::answer::Posture;
@@ -88,7 +90,8 @@ impl Wire {
         name: &str,
         range: Option<Range<u64>>,
         unless: Option<&Tag>,
-    ) -> Result<Option<(Body, ObjectMeta)>> {
+        take: &mut Take<'_>,
+    ) -> Result<Option<ObjectMeta>> {
         let mut options = ReaderOptions::default();
         let unless = unless.map(|tag| tag.0.clone());
         if self.by_generation() {
@@ -99,14 +102,14 @@ impl Wire {
         let bytes: BytesRange = range.clone().map_or_else(|| (..).into(), Into::into);
         let call = async {
             match self.operator.reader_options(name, options).await {
-                Ok(reader) => (reader.read(bytes).await, reader.metadata().cloned()),
+                Ok(reader) => (pass_on(&reader, bytes, take).await, reader.metadata().cloned()),
                 Err(cause) => (Err(cause), None),
             }
         };
         let ((result, meta), seen) = watched(trust, call).await;
         let size = meta.as_ref().map(Metadata::content_length);
-        let body = match result {
-            Ok(body) => Body::from_iter(body),
+        let sent = match result {
+            Ok(sent) => sent,
             Err(cause) if cause.kind() == ErrorKind::ConditionNotMatch => return Ok(None),
             // OpenDAL takes an answer that ends with the object for one that broke off.
             Err(_) if range.as_ref().is_some_and(|range| size.is_some_and(|s| s < range.end)) => {
@@ -123,13 +126,13 @@ impl Wire {
         })?;
         let meta = self.describe(name, &meta);
         let wanted = range.map_or(meta.size, |range| range.end - range.start);
-        if body.len() as u64 != wanted {
+        if sent != wanted {
             return Err(Error::new(Kind::Corrupt, "the store sent another number of bytes")
                 .with("object", self.object(name))
                 .with("wanted", wanted)
-                .with("sent", body.len()));
+                .with("sent", sent));
         }
-        Ok(Some((body, meta)))
+        Ok(Some(meta))
     }
 
     pub(super) async fn head(&self, trust: Trust, name: &str) -> Result<(ObjectMeta, Posture)> {
@@ -238,6 +241,17 @@ impl Wire {
             },
         }
     }
+}
+
+/// Gives away what a reader answers, piece by piece, and says how many bytes that were.
+async fn pass_on(reader: &Reader, range: BytesRange, take: &mut Take<'_>) -> opendal::Result<u64> {
+    let mut pieces = reader.clone().into_stream(range).await?;
+    let mut bytes = 0;
+    while let Some(buffer) = pieces.try_next().await? {
+        bytes += buffer.len() as u64;
+        Iterator::for_each(buffer, &mut *take);
+    }
+    Ok(bytes)
 }
 
 /// The next entry below a prefix, of a listing that the first call begins.

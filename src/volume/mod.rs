@@ -251,9 +251,10 @@ impl Volume {
         &self.contents
     }
 
-    /// The largest read-ahead window in bytes.
+    /// The largest read-ahead window in bytes. Less than was asked for where little memory is, so
+    /// that the windows of a few streams do not push each other out before they are read.
     pub fn readahead_bytes(&self) -> u64 {
-        self.identity.readahead_bytes
+        self.identity.readahead_bytes.min(self.core.cache.capacity_bytes() as u64 / 4)
     }
 
     /// Whether nothing may be written.

@@ -12,6 +12,7 @@ use super::Contents;
 use super::Identity;
 use super::Volume;
 use super::budget::Budget;
+use super::budget::Shares;
 use super::core::Core;
 use super::dirty::Dirty;
 use super::term::Claim;
@@ -139,17 +140,18 @@ fn core(parts: &Parts, superblock: &Superblock) -> Core {
     let key = TagKey::new(parts.id);
     let bucket = parts.bucket.clone();
     let session = parts.session.unwrap_or(SessionId(0));
-    let frames = usize::try_from(memory / 4).unwrap_or(usize::MAX);
+    let Shares { dirty_bytes_max, frame_bytes } = Shares::of(memory);
+    let frame_bytes = usize::try_from(frame_bytes).unwrap_or(usize::MAX);
     Core {
         meta: Arc::new(Meta::new(store, ids, names, ambient.clone())),
         first_epoch: superblock.epoch.0,
         block_bytes: parts.block_bytes,
         memory_bytes: memory,
         dirty: Mutex::new(Dirty::new(ContentId(superblock.content_limit))),
-        budget: Budget::new((64 << 20).min(memory / 4)),
+        budget: Budget::new((64 << 20).min(dirty_bytes_max)),
         writer: BlockWriter::new(bucket.clone(), key.clone(), session, ambient, UPLOADS_AT_ONCE),
         reader: BlockReader::new(bucket.clone(), key),
-        cache: FrameCache::new(frames),
+        cache: FrameCache::new(frame_bytes),
         misses: Mutex::default(),
         bucket,
         runtime: tokio::runtime::Handle::current(),
