@@ -1,5 +1,6 @@
 //! The daemon's socket: one request and one reply per connection, each a line of JSON; before the
-//! reply, lines that tell what happens meanwhile. Everything has a deadline. Knows no volume: who answers is a function.
+//! reply, lines that tell what happens meanwhile. Everything has a deadline. Knows no volume: who
+//! answers is a function.
 
 use std::future::Future;
 use std::io::BufRead;

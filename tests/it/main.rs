@@ -18,4 +18,5 @@ mod direct_io;
 mod big_directory;
 mod bad_input;
 mod audit;
+mod audit_page;
 mod crash;
