@@ -247,13 +247,16 @@ where
         Ok(request) => {
             let (meanwhile, mut told) = mpsc::channel(LINES_MAX);
             let mut reply = std::pin::pin!(handler(request, meanwhile));
-            loop {
+            let reply = loop {
                 tokio::select! {
-                    biased;
                     Some(event) = told.recv() => write_line(&mut stream, &event).await?,
                     reply = &mut reply => break reply,
                 }
+            };
+            while let Ok(event) = told.try_recv() {
+                write_line(&mut stream, &event).await?;
             }
+            reply
         }
         Err(cause) => Reply::Failed(Failure::from(
             &Error::new(Kind::Usage, "the daemon does not know this request")

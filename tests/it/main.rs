@@ -19,4 +19,5 @@ mod big_directory;
 mod bad_input;
 mod audit;
 mod audit_page;
+mod audit_scale;
 mod crash;
