@@ -130,7 +130,8 @@ for_run() {
 for_test() {
     for_run
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy rustfmt
-    apt_for setfattr=attr setfacl=acl fio=fio sqlite3=sqlite3 python3=python3
+    # The audit's page is looked at in a real browser.
+    apt_for setfattr=attr setfacl=acl fio=fio sqlite3=sqlite3 python3=python3 chromium=chromium
     python3 -c 'import ensurepip' 2>/dev/null || apt_for /nonexistent=python3-venv
     # pjdfstest acts as this user beside nobody.
     getent passwd tests >/dev/null || as_root useradd --system --user-group tests

@@ -17,6 +17,7 @@ mod probe;
 mod fsck;
 mod gc;
 mod audit;
+mod iam;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -65,6 +66,8 @@ enum Command {
     Gc(gc::GcArgs),
     /// Ask the store how each object is encrypted, and repair on request
     Audit(audit::AuditArgs),
+    /// Print the least permissions that a volume needs, for its provider
+    Iam(iam::IamArgs),
 }
 
 /// Runs the program as its name and arguments say. A panic is an error like others: one sentence.
@@ -131,6 +134,7 @@ fn run(cli: Cli) -> Result<Outcome> {
         Command::Fsck(args) => fsck::run(&args, config),
         Command::Gc(args) => gc::run(&args, config),
         Command::Audit(args) => audit::run(&args, config),
+        Command::Iam(args) => iam::run(&args, config),
     }
 }
 
@@ -174,6 +178,7 @@ mod tests {
             "cairnfs probe --provider s3 --bucket b --endpoint http://127.0.0.1:9000",
             "cairnfs fsck photos --json",
             "cairnfs audit photos --fix --csv a.csv --html a.html --rate 500 --json",
+            "cairnfs iam photos --bucket-policy",
             "cairnfs gc photos --set volumes.photos.region=eu-west-1",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());

@@ -200,8 +200,18 @@ fn delete(name: &str, yes: Option<String>, config: &ConfigArgs) -> Result<()> {
         return Err(Error::new(Kind::Usage, format!("`{answer}` is not its name"))
             .hint("nothing was deleted"));
     }
-    let objects = runtime.block_on(Volume::delete(&config))?;
-    output::say(format!("deleted volume `{name}`: {objects} objects"));
+    let deleted = runtime.block_on(Volume::delete(&config))?;
+    output::say(format!(
+        "deleted volume `{name}`: {} objects, {} old versions and delete markers",
+        deleted.objects, deleted.versions
+    ));
+    output::say(match &deleted.unproven {
+        None => "nothing of it is left, no version and no delete marker".to_owned(),
+        Some(why) => format!("no object of it is left; whether old versions are: {why}"),
+    });
+    for upload in &deleted.uploads {
+        output::say(format!("an unfinished upload that is not the volume's stays: {upload}"));
+    }
     Ok(())
 }
 

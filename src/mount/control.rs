@@ -1,5 +1,6 @@
 //! The daemon's socket: one request and one reply per connection, each a line of JSON; before the
-//! reply, lines that tell what happens meanwhile. Everything has a deadline. Knows no volume: who answers is a function.
+//! reply, lines that tell what happens meanwhile. Everything has a deadline. Knows no volume: who
+//! answers is a function.
 
 use std::future::Future;
 use std::io::BufRead;
@@ -246,13 +247,16 @@ where
         Ok(request) => {
             let (meanwhile, mut told) = mpsc::channel(LINES_MAX);
             let mut reply = std::pin::pin!(handler(request, meanwhile));
-            loop {
+            let reply = loop {
                 tokio::select! {
-                    biased;
                     Some(event) = told.recv() => write_line(&mut stream, &event).await?,
                     reply = &mut reply => break reply,
                 }
+            };
+            while let Ok(event) = told.try_recv() {
+                write_line(&mut stream, &event).await?;
             }
+            reply
         }
         Err(cause) => Reply::Failed(Failure::from(
             &Error::new(Kind::Usage, "the daemon does not know this request")

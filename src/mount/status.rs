@@ -74,6 +74,12 @@ pub struct Sse {
     pub absent: u64,
     /// The first object that was not confirmed.
     pub first_unconfirmed: Option<String>,
+    /// The last one.
+    #[serde(default)]
+    pub last_unconfirmed: Option<String>,
+    /// The key that the store named last.
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// Whether the store answers.
@@ -163,6 +169,8 @@ impl From<VolumeStatus> for Live {
                 unconfirmed: counts.unconfirmed,
                 absent: counts.absent,
                 first_unconfirmed: counts.first_unconfirmed,
+                last_unconfirmed: counts.last_unconfirmed,
+                key: counts.key,
             },
             store: Store {
                 state: match status.store.away_since {
@@ -228,6 +236,8 @@ mod tests {
             "/sse/unconfirmed",
             "/sse/absent",
             "/sse/first_unconfirmed",
+            "/sse/last_unconfirmed",
+            "/sse/key",
             "/store/state",
             "/store/last_error",
             "/epoch/committed",

@@ -41,6 +41,10 @@ pub struct Counts {
     pub absent: u64,
     /// The first object that was not confirmed.
     pub first_unconfirmed: Option<String>,
+    /// The last one.
+    pub last_unconfirmed: Option<String>,
+    /// The key that the store named last.
+    pub key: Option<String>,
 }
 
 /// Whether the store answers.
@@ -76,7 +80,9 @@ pub(super) struct Counters {
     provider_default: AtomicU64,
     unconfirmed: AtomicU64,
     absent: AtomicU64,
-    first_unconfirmed: Mutex<Option<String>>,
+    /// The first and the last.
+    unconfirmed_names: Mutex<Option<(String, String)>>,
+    key: Mutex<Option<String>>,
 }
 
 impl Counters {
@@ -107,12 +113,25 @@ impl Counters {
             Posture::Absent => &self.absent,
         };
         counter.fetch_add(1, Relaxed);
-        if *posture == Posture::Unconfirmed {
-            self.first_unconfirmed.lock().get_or_insert_with(|| object.to_owned());
+        match posture {
+            Posture::Unconfirmed => {
+                let mut names = self.unconfirmed_names.lock();
+                let first = names.take().map_or_else(|| object.to_owned(), |(first, _)| first);
+                *names = Some((first, object.to_owned()));
+            }
+            Posture::Confirmed { key: Some(key), .. } => {
+                let mut last = self.key.lock();
+                if last.as_ref() != Some(key) {
+                    *last = Some(key.clone());
+                }
+            }
+            Posture::Confirmed { key: None, .. } | Posture::ProviderDefault | Posture::Absent => {}
         }
     }
 
     pub(super) fn snapshot(&self) -> Counts {
+        let unconfirmed = self.unconfirmed_names.lock().clone();
+        let (first_unconfirmed, last_unconfirmed) = unconfirmed.unzip();
         Counts {
             put: self.put.load(Relaxed),
             get: self.get.load(Relaxed),
@@ -125,7 +144,9 @@ impl Counters {
             provider_default: self.provider_default.load(Relaxed),
             unconfirmed: self.unconfirmed.load(Relaxed),
             absent: self.absent.load(Relaxed),
-            first_unconfirmed: self.first_unconfirmed.lock().clone(),
+            first_unconfirmed,
+            last_unconfirmed,
+            key: self.key.lock().clone(),
         }
     }
 }
@@ -232,8 +253,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_unconfirmed_object_is_remembered() {
+    fn the_first_and_the_last_unconfirmed_object_are_remembered_and_the_last_key() {
         let counters = Counters::default();
+        for key in ["k1", "k2"] {
+            let (mode, key) = ("aws:kms".to_owned(), Some(key.to_owned()));
+            counters.posture("k", &Posture::Confirmed { mode, key });
+        }
         for object in ["a", "b"] {
             counters.posture(object, &Posture::Unconfirmed);
         }
@@ -241,5 +266,7 @@ mod tests {
         let counts = counters.snapshot();
         assert_eq!((counts.unconfirmed, counts.absent), (2, 1));
         assert_eq!(counts.first_unconfirmed.as_deref(), Some("a"));
+        assert_eq!(counts.last_unconfirmed.as_deref(), Some("b"));
+        assert_eq!((counts.confirmed, counts.key.as_deref()), (2, Some("k2")));
     }
 }

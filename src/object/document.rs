@@ -213,7 +213,7 @@ pub(super) fn denies_unencrypted(policy: &Value) -> bool {
     denials(policy, &["s3:putobject", "s3:put*"]).any(|statement| {
         let condition = &statement["Condition"];
         // A negated comparison is also true where the header is missing.
-        is_true(&condition["Null"][header])
+        holds(&condition["Null"][header], "true")
             || !condition["StringNotEquals"][header].is_null()
             || !condition["StringNotLike"][header].is_null()
     })
@@ -221,10 +221,8 @@ pub(super) fn denies_unencrypted(policy: &Value) -> bool {
 
 /// Whether a bucket policy denies requests without TLS.
 pub(super) fn denies_plain_http(policy: &Value) -> bool {
-    denials(policy, &[]).any(|statement| {
-        let secure = &statement["Condition"]["Bool"]["aws:SecureTransport"];
-        secure == &Value::Bool(false) || secure == "false"
-    })
+    denials(policy, &[])
+        .any(|statement| holds(&statement["Condition"]["Bool"]["aws:SecureTransport"], "false"))
 }
 
 /// Reads KMS's DescribeKey.
@@ -237,7 +235,8 @@ pub(super) fn key_state(json: &str) -> Result<String> {
 /// The statements that deny everybody one of `actions`, or everything.
 fn denials<'a>(policy: &'a Value, actions: &'a [&str]) -> impl Iterator<Item = &'a Value> {
     each(&policy["Statement"]).filter(move |statement| {
-        let everybody = statement["Principal"] == "*" || statement["Principal"]["AWS"] == "*";
+        let principal = &statement["Principal"];
+        let everybody = holds(principal, "*") || holds(&principal["AWS"], "*");
         let covers = |action: &Value| {
             let action = action.as_str().unwrap_or_default().to_lowercase();
             action == "*" || action == "s3:*" || actions.contains(&action.as_str())
@@ -252,8 +251,13 @@ fn each(value: &Value) -> impl Iterator<Item = &Value> {
     list.into_iter().flatten().chain(list.is_none().then_some(value))
 }
 
-fn is_true(value: &Value) -> bool {
-    value == &Value::Bool(true) || value == "true"
+/// Whether a value, or one of a list, is `wanted`, as text or as what the text stands for.
+fn holds(value: &Value, wanted: &str) -> bool {
+    each(value).any(|one| match one {
+        Value::String(text) => text == wanted,
+        Value::Bool(flag) => flag.to_string() == wanted,
+        _ => false,
+    })
 }
 
 fn parsed<T: for<'de> Deserialize<'de>>(xml: &str) -> Result<T> {
@@ -275,8 +279,8 @@ mod tests {
     #[test]
     fn unfinished_uploads_come_in_pages_without_the_volumes_prefix() {
         let xml = format!(
-            "{XML}<ListMultipartUploadsResult><Bucket>b</Bucket><NextKeyMarker>cairn/b</NextKeyMarker>\
-             <NextUploadIdMarker>2</NextUploadIdMarker><IsTruncated>true</IsTruncated>\
+            "{XML}<ListMultipartUploadsResult><Bucket>b</Bucket>\
+             <NextKeyMarker>cairn/b</NextKeyMarker><NextUploadIdMarker>2</NextUploadIdMarker><IsTruncated>true</IsTruncated>\
              <Upload><Key>cairn/a</Key><UploadId>1</UploadId><Owner><ID>x</ID></Owner>\
              <Initiated>2026-11-24T08:00:00.000Z</Initiated></Upload>\
              <Upload><Key>cairn/b</Key><UploadId>2</UploadId></Upload></ListMultipartUploadsResult>"
@@ -350,6 +354,16 @@ mod tests {
             (deny(json!("s3:PutObject"), json!("*"), missing()), true, false),
             (deny(json!(["s3:GetObject", "s3:*"]), json!({ "AWS": "*" }), other()), true, false),
             (deny(json!("s3:GetObject"), json!("*"), missing()), false, false),
+            // As MinIO writes back what it was given.
+            (
+                deny(
+                    json!(["s3:*"]),
+                    json!({ "AWS": ["*"] }),
+                    json!({ "Bool": { "aws:SecureTransport": ["false"] } }),
+                ),
+                false,
+                true,
+            ),
             (deny(json!("s3:PutObject"), json!({ "AWS": "arn:x" }), missing()), false, false),
             (deny(json!("s3:*"), json!("*"), plain()), false, true),
             (deny(json!("s3:PutObject"), json!("*"), plain()), false, false),

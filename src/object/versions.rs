@@ -18,6 +18,7 @@ use super::answer::ObjectMeta;
 use super::answer::Posture;
 use super::answer::Put;
 use super::counts::Access;
+use super::document::Told;
 use super::name;
 use super::wire::Wire;
 use super::witness::Seen;
@@ -64,8 +65,7 @@ pub struct Examined {
 }
 
 impl Bucket {
-    /// Whether the store can be asked for versions at all.
-    pub fn has_versions(&self) -> bool {
+    fn has_versions(&self) -> bool {
         match &self.store {
             Store::Wire(wire) => wire.operator.info().capability().list_with_versions,
             Store::Local(_) | Store::Memory(_) => false,
@@ -74,16 +74,43 @@ impl Bucket {
         }
     }
 
-    /// Lists all versions and delete markers below a prefix, in no particular order. A store that
-    /// has none lists its objects as current.
-    pub fn list_versions(&self, prefix: &str) -> BoxStream<'static, Result<Version>> {
-        let current = |meta: ObjectMeta| Version { meta, id: None, standing: Standing::Current };
-        match &self.store {
-            Store::Wire(wire) if self.has_versions() => match name::check_prefix(prefix) {
-                Ok(()) => wire.list_versions(self.trust, prefix),
-                Err(error) => futures::stream::iter([Err(error)]).boxed(),
-            },
-            _ => self.list(prefix).map_ok(current).boxed(),
+    /// Whether the store lists versions; if not, why. A store that ignores the question would list
+    /// none at all, so the volume's header must be among them.
+    pub async fn tells_versions(&self) -> Result<Told<()>> {
+        if !self.has_versions() {
+            return Ok(Told::No("the store keeps no versions that it tells of".to_owned()));
+        }
+        let mut listing = self.list_versions(name::HEADER);
+        loop {
+            match listing.try_next().await {
+                Ok(Some(version)) if version.meta.name == name::HEADER => return Ok(Told::Yes(())),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(Told::No("the store does not list versions".to_owned())),
+                Err(error) if error.kind() == Kind::Unavailable => return Err(error),
+                Err(error) => return Ok(Told::No(error.to_string())),
+            }
+        }
+    }
+
+    /// Lists everything below a prefix: all versions where the store was seen to tell them
+    /// ([`Bucket::tells_versions`]), the present objects elsewhere.
+    pub fn list_all(
+        &self,
+        prefix: &str,
+        versions: &Told<()>,
+    ) -> BoxStream<'static, Result<Version>> {
+        let current = |meta| Version { meta, id: None, standing: Standing::Current };
+        match versions {
+            Told::Yes(()) => self.list_versions(prefix),
+            Told::No(_) => self.list(prefix).map_ok(current).boxed(),
+        }
+    }
+
+    fn list_versions(&self, prefix: &str) -> BoxStream<'static, Result<Version>> {
+        match (&self.store, name::check_prefix(prefix)) {
+            (Store::Wire(wire), Ok(())) => wire.list_versions(self.trust, prefix),
+            (_, Err(error)) => futures::stream::iter([Err(error)]).boxed(),
+            (Store::Local(_) | Store::Memory(_), Ok(())) => futures::stream::empty().boxed(),
         }
     }
 

@@ -4,6 +4,7 @@
 mod open;
 mod time;
 pub mod audit;
+pub mod iam;
 
 pub use open::Access;
 pub use open::open_options;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::content::Pattern;
 use super::core::Core;
+use super::posture::FilePosture;
 use crate::error::Result;
 use crate::meta::key;
 use crate::meta::key::CHUNK_BYTES;
@@ -129,6 +130,11 @@ impl Contents {
     /// Bytes that are allocated, about, while the content changes.
     pub async fn allocated(&self, content: ContentId, cuts: &[Cut]) -> Result<u64> {
         self.0.allocated(content, cuts).await
+    }
+
+    /// What the store says of the encryption of a content's blocks.
+    pub async fn posture(&self, content: ContentId, cuts: &[Cut]) -> Result<FilePosture> {
+        self.0.posture(content, cuts).await
     }
 
     /// The first data at or after `from`, as a range inside its chunk; `None` if there is none

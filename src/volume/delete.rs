@@ -2,8 +2,7 @@
 //! header goes last, so that an interrupted deletion can be run again. Only objects under the
 //! volume's own names are deleted.
 
-use futures::TryStreamExt;
-
+use super::erase::Eraser;
 use super::header;
 use super::header::Header;
 use super::host::Host;
@@ -20,17 +19,27 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::object::Bucket;
-use crate::object::ObjectMeta;
+use crate::object::Inspector;
 use crate::object::Policy;
 use crate::object::name;
 use crate::provider::SseMode;
 
-/// Names that are deleted together, so that a volume of any size is deleted in little memory.
-const NAMES_AT_ONCE: usize = 1_000;
+/// What a deletion did, and what it can say of the place afterwards.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// Objects deleted.
+    pub objects: u64,
+    /// Superseded versions and delete markers removed.
+    pub versions: u64,
+    /// Why nobody can say that no version is left; `None`: none is.
+    pub unproven: Option<String>,
+    /// Unfinished uploads below the prefix, which are not the volume's and stay.
+    pub uploads: Vec<String>,
+}
 
-/// Deletes every object of the volume; returns how many.
+/// Deletes every object of the volume with all its versions, and looks that none is left.
 /// [`Kind::Busy`]: somebody has it mounted.
-pub async fn delete(config: &VolumeConfig) -> Result<u64> {
+pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
     let ambient = Ambient::system();
     let (header, state) = open::read_remains(config).await?;
     if let Some(state) = &state {
@@ -40,7 +49,14 @@ pub async fn delete(config: &VolumeConfig) -> Result<u64> {
     let mode = recorded.or(config.sse.clone()).unwrap_or(SseMode::None);
     let policy = Policy { mode, verify: config.verify() };
     let (bucket, _) = open::policed(config, policy, &ambient).await?;
-    remove(&bucket, &header, state, &Host::this()?, &ambient).await
+    let mut deleted = remove(&bucket, &header, state, &Host::this()?, &ambient).await?;
+    if let Some(inspector) = Inspector::open(config)? {
+        match inspector.uploads(None).await {
+            Ok((uploads, _)) => deleted.uploads = uploads.into_iter().map(|u| u.name).collect(),
+            Err(error) => tracing::debug!(%error, "unfinished uploads are not told"),
+        }
+    }
+    Ok(deleted)
 }
 
 async fn remove(
@@ -49,11 +65,12 @@ async fn remove(
     state: Option<State>,
     host: &Host,
     ambient: &Ambient,
-) -> Result<u64> {
+) -> Result<Deleted> {
     let claim = open::claim_for_tool(bucket, header, host, ambient).await?;
     let removed = remove_claimed(bucket, header, state, &claim, ambient).await;
-    // Our own term kept others out until the end.
-    term::give_back(bucket, &claim).await;
+    if removed.is_err() {
+        term::give_back(bucket, &claim).await;
+    }
     removed
 }
 
@@ -63,7 +80,7 @@ async fn remove_claimed(
     state: Option<State>,
     claim: &Claim,
     ambient: &Ambient,
-) -> Result<u64> {
+) -> Result<Deleted> {
     if header::read(bucket).await?.is_none_or(|there| there.id != header.id) {
         return Err(Error::new(Kind::NotFound, "somebody else deleted the volume meanwhile"));
     }
@@ -74,37 +91,19 @@ async fn remove_claimed(
         tracing::warn!(volume = %header.id, "the volume is being deleted");
     }
     let own = name::term(claim.session);
-    let block = |object: &ObjectMeta| name::parse_block(&object.name).is_ok();
-    let term = |object: &ObjectMeta| name::parse_term(&object.name).is_some();
-    let state = |object: &ObjectMeta| name::parse_state(&object.name).is_some();
-    let mut deleted = remove_all(bucket, name::BLOCKS_PREFIX, block).await?;
-    deleted += remove_all(bucket, name::ENGINE_PREFIX, |_| true).await?;
-    deleted += remove_all(bucket, name::PROBE_PREFIX, |_| true).await?;
-    let others = |object: &ObjectMeta| object.name != own && term(object);
-    deleted += remove_all(bucket, name::TERMS_PREFIX, others).await?;
-    deleted += remove_all(bucket, name::STATE_PREFIX, state).await?;
-    bucket.delete(&[name::HEADER.to_owned()]).await?;
-    Ok(deleted + 1)
-}
-
-async fn remove_all(
-    bucket: &Bucket,
-    prefix: &str,
-    ours: impl Fn(&ObjectMeta) -> bool,
-) -> Result<u64> {
-    let (mut objects, mut names) = (bucket.list(prefix), Vec::new());
-    let mut deleted = 0;
-    while let Some(object) = objects.try_next().await? {
-        if !ours(&object) {
-            tracing::debug!(object = object.name, "left alone");
-            continue;
-        }
-        names.push(object.name);
-        if names.len() == NAMES_AT_ONCE {
-            bucket.delete(&std::mem::take(&mut names)).await?;
-            deleted += NAMES_AT_ONCE as u64;
-        }
-    }
-    bucket.delete(&names).await?;
-    Ok(deleted + names.len() as u64)
+    let mut eraser = Eraser::new(bucket).await?;
+    eraser.erase(name::BLOCKS_PREFIX, |name| name::parse_block(name).is_ok()).await?;
+    eraser.erase(name::ENGINE_PREFIX, |_| true).await?;
+    eraser.erase(name::PROBE_PREFIX, |_| true).await?;
+    let term = |name: &str| name != own && name::parse_term(name).is_some();
+    eraser.erase(name::TERMS_PREFIX, term).await?;
+    // The state that says that the volume is being deleted goes last of them.
+    let last = state::numbers(bucket).await?.into_iter().max();
+    let number = |name: &str| name::parse_state(name);
+    eraser.erase(name::STATE_PREFIX, |name| number(name).is_some_and(|n| Some(n) < last)).await?;
+    eraser.erase(name::STATE_PREFIX, |name| number(name).is_some()).await?;
+    eraser.erase(name::HEADER, |name| name == name::HEADER).await?;
+    // Our own term kept others out until now.
+    eraser.erase(&own, |name| name == own).await?;
+    Ok(eraser.deleted)
 }

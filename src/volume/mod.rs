@@ -13,6 +13,7 @@ mod exclusive;
 mod create;
 mod open;
 mod delete;
+mod erase;
 mod core;
 mod budget;
 mod dirty;
@@ -28,6 +29,7 @@ mod upkeep;
 mod sweep;
 mod check;
 mod repair;
+mod posture;
 mod start;
 #[cfg(feature = "testing")]
 pub mod sabotage;
@@ -38,6 +40,8 @@ pub use content::Pattern;
 pub use contents::CUTS_MAX;
 pub use contents::Contents;
 pub use contents::Written;
+pub use delete::Deleted;
+pub use posture::FilePosture;
 pub use repair::Census;
 pub use repair::Rewrite;
 pub use repair::Writer;
@@ -184,8 +188,8 @@ impl Volume {
         open::set_sse(config, mode).await
     }
 
-    /// Deletes every object of the volume; returns how many.
-    pub async fn delete(config: &VolumeConfig) -> Result<u64> {
+    /// Deletes every object of the volume with all its versions, and looks that none is left.
+    pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
         delete::delete(config).await
     }
 

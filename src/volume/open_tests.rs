@@ -70,7 +70,7 @@ async fn a_volume_is_created_mounted_and_deleted() {
     end(mounted).await;
     let after = inspect(&config).await.unwrap();
     assert!(!after.held && after.holder.is_some());
-    assert!(delete::delete(&config).await.unwrap() > 4);
+    assert!(delete::delete(&config).await.unwrap().objects > 4);
     let gone = inspect(&config).await.unwrap_err();
     assert_eq!(gone.kind(), Kind::NotFound);
     assert_eq!(gone.hint_text(), Some("create it: `cairnfs volume create life`"));

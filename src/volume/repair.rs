@@ -19,6 +19,7 @@ use crate::meta::kv::View;
 use crate::object::Bucket;
 use crate::object::Posture;
 use crate::object::name;
+use crate::provider::SseMode;
 use crate::types::BlockId;
 
 /// Keys looked at in one step.
@@ -187,7 +188,8 @@ async fn rewrite(bucket: &Bucket, name: &str) -> Result<Rewrite> {
         }
         put => put?,
     };
-    if !matches!(put.posture, Posture::Confirmed { .. } | Posture::ProviderDefault) {
+    let asks = bucket.policy().is_some_and(|policy| policy.mode != SseMode::None);
+    if asks && !matches!(put.posture, Posture::Confirmed { .. } | Posture::ProviderDefault) {
         let message = "the store does not confirm that the object is encrypted";
         return Err(Error::new(Kind::Policy, message).with("object", name));
     }

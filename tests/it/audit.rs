@@ -102,6 +102,68 @@ fn an_audit_names_a_planted_object_and_a_block_that_is_gone() {
 }
 
 #[test]
+fn an_audit_tells_how_the_bucket_is_set_up_and_what_was_begun_in_it() {
+    let minio = Minio::start(Key::Present);
+    let (volume, client) = (TestVolume::minio(&minio), minio.client());
+    volume.create(&["--sse"]);
+    let policy = volume.call("cairnfs", &["iam", NAME, "--bucket-policy"]).expect_success("iam");
+    let (bucket, body) = (format!("/{BUCKET}"), policy.stdout.as_bytes());
+    let answer = client.send("PUT", &bucket, "policy=", &[], body).unwrap();
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    let sse = [("x-amz-server-side-encryption", "AES256")];
+    let upload = client.send("POST", &format!("{bucket}/begun"), "uploads=", &sse, b"").unwrap();
+    assert_eq!(upload.status, 200, "{}", upload.body);
+
+    let (code, report) = audit(&volume, &[]);
+    assert_eq!(code, Some(0), "{report:#}");
+    let facts = &report["bucket"];
+    for fact in ["denies_unencrypted", "denies_plain_http"] {
+        assert_eq!(facts[fact]["yes"], true, "{fact}: {facts:#}");
+    }
+    assert_eq!(facts["public"]["yes"], false, "{facts:#}");
+    assert_eq!(facts["default_encryption"]["yes"], "none", "{facts:#}");
+    assert_eq!(report["uploads"]["yes"][0]["name"], "begun", "{report:#}");
+
+    let open = policy.stdout.replace("Deny", "Allow").replace("\"Null\"", "\"StringLike\"");
+    let answer = client.send("PUT", &bucket, "policy=", &[], open.as_bytes()).unwrap();
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    let (code, report) = audit(&volume, &[]);
+    assert_eq!(code, Some(3), "{report:#}");
+    assert_eq!(report["faults"][0], "the bucket's policy lets everybody in");
+}
+
+#[test]
+fn a_file_and_the_status_tell_their_posture() {
+    let minio = Minio::start(Key::Present);
+    let volume = TestVolume::minio(&minio);
+    let mounted = volume.created(&["--sse"]);
+    std::fs::write(mounted.path("file"), tools::noise(1, FILE_BYTES)).unwrap();
+    mounted.sync();
+    let posture = "getfattr --only-values -n user.cairnfs.posture file";
+    let told = tools::shell(mounted.dir(), posture, PATIENCE);
+    assert_eq!(told, "confirmed AES256: 1 block");
+    let listed = tools::shell(mounted.dir(), "getfattr -d file", PATIENCE);
+    assert_eq!(listed, "", "it is asked for by name only");
+    let set = "! setfattr -n user.cairnfs.posture -v x file && echo refused";
+    assert_eq!(tools::shell(mounted.dir(), set, PATIENCE), "refused\n");
+    let sse = &mounted.status()["sse"];
+    assert_eq!((&sse["last_unconfirmed"], &sse["key"]), (&Value::Null, &Value::Null), "{sse}");
+}
+
+#[test]
+fn deleting_a_volume_leaves_no_version_of_it_and_nothing_foreign_out() {
+    let minio = Minio::start(Key::Present);
+    let (volume, client) = (TestVolume::minio(&minio), minio.client());
+    half_encrypted(&volume, client).stop();
+    client.send("PUT", &format!("/{BUCKET}/foreign"), "", &[], b"x").unwrap();
+    let ended = volume.call("cairnfs", &["volume", "delete", NAME, "--yes", NAME]);
+    let said = ended.expect_success("volume delete").stderr;
+    assert!(said.contains("no version and no delete marker"), "{said}");
+    let left: Vec<_> = client.versions(BUCKET).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, ["foreign"]);
+}
+
+#[test]
 fn a_fix_beside_a_mount_leaves_every_version_encrypted_and_every_file_as_it_was() {
     let minio = Minio::start(Key::Present);
     let (volume, client) = (TestVolume::minio(&minio), minio.client());

@@ -23,4 +23,6 @@ mod bad_input;
 mod audit;
 mod matrix;
 mod keys;
+mod audit_page;
+mod audit_scale;
 mod crash;

@@ -99,7 +99,7 @@ pub async fn audit(
     let reading = VolumeConfig { sse: Some(summary.sse.clone()), ..config.clone() };
     let bucket = Bucket::open(&reading, None)?;
     let survey = Survey {
-        versions: Survey::versions_of(&bucket).await?,
+        versions: bucket.tells_versions().await?,
         pace: Arc::new(Pace::new(options.rate)),
         asked: summary.sse.clone(),
         bucket,

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::Stream;
 use futures::StreamExt;
-use futures::TryStreamExt;
-use futures::stream::BoxStream;
 
 use super::judge;
 use super::pace::Pace;
@@ -22,7 +20,6 @@ use crate::error::Result;
 use crate::object::Bucket;
 use crate::object::Told;
 use crate::object::Version;
-use crate::object::name;
 use crate::ops::rfc3339;
 use crate::provider::SseMode;
 
@@ -43,44 +40,16 @@ pub(super) struct Survey {
 pub(super) type Judged = Option<(Row, Option<Timestamp>)>;
 
 impl Survey {
-    /// Whether the store lists versions; if not, why. A store that ignores the question would list
-    /// none at all, so the header must be among them.
-    pub(super) async fn versions_of(bucket: &Bucket) -> Result<Told<()>> {
-        if !bucket.has_versions() {
-            return Ok(Told::No("the store keeps no versions that it tells of".to_owned()));
-        }
-        let mut listing = bucket.list_versions(name::HEADER);
-        loop {
-            match listing.try_next().await {
-                Ok(Some(version)) if version.meta.name == name::HEADER => return Ok(Told::Yes(())),
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(Told::No("the store does not list versions".to_owned())),
-                Err(error) if error.kind() == Kind::Unavailable => return Err(error),
-                Err(error) => return Ok(Told::No(error.to_string())),
-            }
-        }
-    }
-
     /// Everything below the prefix, judged.
     pub(super) fn walk(&self) -> impl Stream<Item = Result<Judged>> + Send + use<> {
         let survey = self.clone();
-        self.listing()
+        self.bucket
+            .list_all("", &self.versions)
             .map(move |version| {
                 let survey = survey.clone();
                 async move { survey.judge(version?).await }.boxed()
             })
             .buffer_unordered(ASKED_AT_ONCE)
-    }
-
-    fn listing(&self) -> BoxStream<'static, Result<Version>> {
-        match &self.versions {
-            Told::Yes(()) => self.bucket.list_versions(""),
-            Told::No(_) => {
-                let current =
-                    |meta| Version { meta, id: None, standing: crate::object::Standing::Current };
-                self.bucket.list("").map_ok(current).boxed()
-            }
-        }
     }
 
     async fn judge(&self, version: Version) -> Result<Judged> {

@@ -16,6 +16,7 @@ use super::report::Sum;
 use super::report::Totals;
 use super::report::Verdict;
 use crate::ambient::Timestamp;
+use crate::object::name;
 
 /// Groups that are told apart; keys beyond this many are added up under one name.
 const GROUPS_MAX: usize = 500;
@@ -70,7 +71,8 @@ impl Tally {
         }
         if row.standing == Standing::Current {
             self.header_seen |= row.part == Part::Header;
-            self.states.extend(crate::object::name::parse_state(&row.name));
+            let number = name::parse_state(&row.name);
+            self.states.extend(number.filter(|_| row.part == Part::State));
         }
     }
 
