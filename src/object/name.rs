@@ -193,6 +193,12 @@ pub fn parse_state(name: &str) -> Option<u64> {
     (state(number) == name).then_some(number)
 }
 
+/// Whether an object is a state of the volume, whoever wrote it.
+pub fn is_state(name: &str) -> bool {
+    let claimed = parse_claimed(name).is_some_and(|(sequence, ..)| sequence == Sequence::State);
+    claimed || parse_state(name).is_some()
+}
+
 /// The session that a name below [`TERMS_PREFIX`] is about, and which of its two records it is;
 /// `None` for a foreign object.
 pub fn parse_term(name: &str) -> Option<(SessionId, TermRecord)> {

@@ -2,17 +2,19 @@
 //! header goes last, so that an interrupted deletion can be run again. Only objects under the
 //! volume's own names are deleted.
 
+use std::sync::Arc;
+
 use futures::TryStreamExt;
 
 use super::header;
 use super::header::Header;
 use super::host::Host;
 use super::open;
+use super::session;
 use super::state;
 use super::state::DELETING;
 use super::state::Purpose;
 use super::state::State;
-use super::term;
 use super::term::Claim;
 use crate::ambient::Ambient;
 use crate::config::VolumeConfig;
@@ -23,6 +25,7 @@ use crate::object::Bucket;
 use crate::object::ObjectMeta;
 use crate::object::Policy;
 use crate::object::name;
+use crate::object::tenure::Tenure;
 use crate::provider::SseMode;
 
 /// Names that are deleted together, so that a volume of any size is deleted in little memory.
@@ -51,9 +54,13 @@ async fn remove(
     ambient: &Ambient,
 ) -> Result<u64> {
     let claim = open::claim_for_tool(bucket, header, host, ambient).await?;
-    let removed = remove_claimed(bucket, header, state, &claim, ambient).await;
-    // Our own term kept others out until the end.
-    term::give_back(bucket, &claim).await;
+    let tenure = session::begin(bucket, &claim, ambient).await?;
+    let removed = remove_claimed(bucket, header, state, (&claim, tenure), ambient).await;
+    // Our own records kept others out until the end.
+    match &removed {
+        Ok(_) => session::erase(bucket, &claim).await,
+        Err(_) => session::abandon(bucket, &claim, ambient).await,
+    }
     removed
 }
 
@@ -61,7 +68,7 @@ async fn remove_claimed(
     bucket: &Bucket,
     header: &Header,
     state: Option<State>,
-    claim: &Claim,
+    (claim, tenure): (&Claim, Option<Arc<Tenure>>),
     ambient: &Ambient,
 ) -> Result<u64> {
     if header::read(bucket).await?.is_none_or(|there| there.id != header.id) {
@@ -70,17 +77,19 @@ async fn remove_claimed(
     if let Some(state) = state.filter(|state| !state.features.incompat.contains(DELETING)) {
         let mut next = state.next(ambient);
         next.features.incompat.insert(DELETING.to_owned());
-        state::create(bucket, &next).await?;
+        state::create(bucket, tenure.as_deref(), &next).await?;
         tracing::warn!(volume = %header.id, "the volume is being deleted");
     }
-    let own = name::term(claim.session);
+    let own = session::own_records(claim);
     let block = |object: &ObjectMeta| name::parse_block(&object.name).is_ok();
-    let term = |object: &ObjectMeta| name::parse_term(&object.name).is_some();
-    let state = |object: &ObjectMeta| name::parse_state(&object.name).is_some();
+    let term = |object: &ObjectMeta| {
+        name::parse_term(&object.name).is_some() || name::parse_claim(&object.name).is_some()
+    };
+    let state = |object: &ObjectMeta| name::is_state(&object.name);
     let mut deleted = remove_all(bucket, name::BLOCKS_PREFIX, block).await?;
     deleted += remove_all(bucket, name::ENGINE_PREFIX, |_| true).await?;
     deleted += remove_all(bucket, name::PROBE_PREFIX, |_| true).await?;
-    let others = |object: &ObjectMeta| object.name != own && term(object);
+    let others = |object: &ObjectMeta| !own.contains(&object.name) && term(object);
     deleted += remove_all(bucket, name::TERMS_PREFIX, others).await?;
     deleted += remove_all(bucket, name::STATE_PREFIX, state).await?;
     bucket.delete(&[name::HEADER.to_owned()]).await?;
