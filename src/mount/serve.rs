@@ -324,7 +324,7 @@ impl Desk {
             Request::SetSse { mode } => {
                 let mode: SseMode = mode.parse()?;
                 tracing::warn!("the encryption of `{}` is set to `{mode}`", self.entry.volume);
-                Volume::set_sse(&self.config, mode).await?;
+                self.volume.set_own_sse(&self.config, mode).await?;
                 Ok(Reply::Done)
             }
         }

@@ -193,6 +193,12 @@ pub fn parse_state(name: &str) -> Option<u64> {
     (state(number) == name).then_some(number)
 }
 
+/// The number of a state of the volume, whoever wrote it; `None` for a foreign object.
+pub fn state_number(name: &str) -> Option<u64> {
+    let claimed = parse_claimed(name).filter(|(sequence, ..)| *sequence == Sequence::State);
+    parse_state(name).or(claimed.map(|(_, number, _)| number))
+}
+
 /// The session that a name below [`TERMS_PREFIX`] is about, and which of its two records it is;
 /// `None` for a foreign object.
 pub fn parse_term(name: &str) -> Option<(SessionId, TermRecord)> {

@@ -110,7 +110,7 @@ impl Bucket {
         match (&self.store, name::check_prefix(prefix)) {
             (Store::Wire(wire), Ok(())) => wire.list_versions(self.trust, prefix),
             (_, Err(error)) => futures::stream::iter([Err(error)]).boxed(),
-            (Store::Local(_) | Store::Memory(_), Ok(())) => futures::stream::empty().boxed(),
+            (_, Ok(())) => futures::stream::empty().boxed(),
         }
     }
 

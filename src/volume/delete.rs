@@ -2,16 +2,20 @@
 //! header goes last, so that an interrupted deletion can be run again. Only objects under the
 //! volume's own names are deleted.
 
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+
 use super::erase::Eraser;
 use super::header;
 use super::header::Header;
 use super::host::Host;
 use super::open;
+use super::session;
 use super::state;
 use super::state::DELETING;
 use super::state::Purpose;
 use super::state::State;
-use super::term;
 use super::term::Claim;
 use crate::ambient::Ambient;
 use crate::config::VolumeConfig;
@@ -22,6 +26,7 @@ use crate::object::Bucket;
 use crate::object::Inspector;
 use crate::object::Policy;
 use crate::object::name;
+use crate::object::tenure::Tenure;
 use crate::provider::SseMode;
 
 /// What a deletion did, and what it can say of the place afterwards.
@@ -67,9 +72,10 @@ async fn remove(
     ambient: &Ambient,
 ) -> Result<Deleted> {
     let claim = open::claim_for_tool(bucket, header, host, ambient).await?;
-    let removed = remove_claimed(bucket, header, state, &claim, ambient).await;
+    let tenure = session::begin(bucket, &claim, ambient).await?;
+    let removed = remove_claimed(bucket, header, state, (&claim, tenure), ambient).await;
     if removed.is_err() {
-        term::give_back(bucket, &claim).await;
+        session::abandon(bucket, &claim, ambient).await;
     }
     removed
 }
@@ -78,7 +84,7 @@ async fn remove_claimed(
     bucket: &Bucket,
     header: &Header,
     state: Option<State>,
-    claim: &Claim,
+    (claim, tenure): (&Claim, Option<Arc<Tenure>>),
     ambient: &Ambient,
 ) -> Result<Deleted> {
     if header::read(bucket).await?.is_none_or(|there| there.id != header.id) {
@@ -87,23 +93,27 @@ async fn remove_claimed(
     if let Some(state) = state.filter(|state| !state.features.incompat.contains(DELETING)) {
         let mut next = state.next(ambient);
         next.features.incompat.insert(DELETING.to_owned());
-        state::create(bucket, &next).await?;
+        state::create(bucket, tenure.as_deref(), &next).await?;
         tracing::warn!(volume = %header.id, "the volume is being deleted");
     }
-    let own = name::term(claim.session);
+    let own = session::own_records(claim);
     let mut eraser = Eraser::new(bucket).await?;
     eraser.erase(name::BLOCKS_PREFIX, |name| name::parse_block(name).is_ok()).await?;
     eraser.erase(name::ENGINE_PREFIX, |_| true).await?;
     eraser.erase(name::PROBE_PREFIX, |_| true).await?;
-    let term = |name: &str| name != own && name::parse_term(name).is_some();
-    eraser.erase(name::TERMS_PREFIX, term).await?;
+    let is_own = |name: &str| own.iter().any(|own| own == name);
+    let is_record =
+        |name: &str| name::parse_term(name).is_some() || name::parse_claim(name).is_some();
+    let others = |name: &str| is_record(name) && !is_own(name);
+    eraser.erase(name::TERMS_PREFIX, others).await?;
     // The state that says that the volume is being deleted goes last of them.
-    let last = state::numbers(bucket).await?.into_iter().max();
-    let number = |name: &str| name::parse_state(name);
+    let states: Vec<_> = bucket.list(name::STATE_PREFIX).try_collect().await?;
+    let last = states.iter().filter_map(|state| name::state_number(&state.name)).max();
+    let number = name::state_number;
     eraser.erase(name::STATE_PREFIX, |name| number(name).is_some_and(|n| Some(n) < last)).await?;
     eraser.erase(name::STATE_PREFIX, |name| number(name).is_some()).await?;
     eraser.erase(name::HEADER, |name| name == name::HEADER).await?;
-    // Our own term kept others out until now.
-    eraser.erase(&own, |name| name == own).await?;
+    // Our own records kept others out until now.
+    eraser.erase(name::TERMS_PREFIX, is_own).await?;
     Ok(eraser.deleted)
 }

@@ -9,7 +9,8 @@ mod state;
 mod policy;
 mod host;
 mod term;
-mod exclusive;
+mod session;
+pub mod exclusive;
 mod create;
 mod open;
 mod delete;
@@ -66,6 +67,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::meta::Meta;
 use crate::object::record;
+use crate::object::tenure::Tenure;
 use crate::provider::SseMode;
 use crate::types::SessionId;
 
@@ -152,6 +154,8 @@ pub struct Volume {
     contents: Contents,
     identity: Identity,
     claim: Option<Claim>,
+    /// Of a claim that has begun, where the store cannot refuse a second writer.
+    tenure: Option<Arc<Tenure>>,
     /// What the user should know, once.
     notices: Vec<String>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -188,6 +192,11 @@ impl Volume {
         open::set_sse(config, mode).await
     }
 
+    /// The same, of a volume that this process has open; its mount goes on with the one before.
+    pub async fn set_own_sse(&self, config: &VolumeConfig, mode: SseMode) -> Result<()> {
+        open::set_own_sse(config, mode, self.tenure.as_deref(), &self.core.meta.ambient).await
+    }
+
     /// Deletes every object of the volume with all its versions, and looks that none is left.
     pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
         delete::delete(config).await
@@ -200,7 +209,8 @@ impl Volume {
         ambient: Ambient,
     ) -> Result<Arc<Self>> {
         let prepared = open::prepare(config, &options, &ambient, &Host::this()?).await?;
-        let (claim, bucket) = (prepared.claim, prepared.bucket.clone());
+        let (claim, tenure) = (prepared.claim, prepared.tenure);
+        let bucket = prepared.bucket.clone();
         let parts = Parts {
             bucket: prepared.bucket,
             engine: prepared.engine,
@@ -213,7 +223,7 @@ impl Volume {
             readahead_bytes: options.readahead_bytes,
             ambient: ambient.clone(),
         };
-        match Self::start_claimed(parts, claim, prepared.notices).await {
+        match Self::start_claimed(parts, claim, tenure, prepared.notices).await {
             Ok(volume) => {
                 if !prepared.previous_was_clean {
                     volume.sweep_after_crash();
@@ -222,7 +232,7 @@ impl Volume {
             }
             Err(error) => {
                 if let Some(claim) = &claim {
-                    term::give_back(&bucket, claim).await;
+                    session::abandon(&bucket, claim, &ambient).await;
                 }
                 Err(error)
             }
@@ -282,7 +292,7 @@ impl Volume {
         let engine = self.core.meta.store().engine();
         engine.close(deadline.min(Duration::from_secs(10))).await?;
         if let (Ok(()), Some(claim)) = (&stored, &self.claim) {
-            term::close(&self.core.bucket, claim, &self.core.meta.ambient).await?;
+            session::close(&self.core.bucket, claim, &self.core.meta.ambient).await?;
         }
         stored
     }

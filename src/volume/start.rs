@@ -36,6 +36,7 @@ use crate::meta::kv::Store;
 use crate::meta::kv::Usage;
 use crate::meta::value::Superblock;
 use crate::object::Bucket;
+use crate::object::tenure::Tenure;
 use crate::types::ContentId;
 use crate::types::Ino;
 use crate::types::SessionId;
@@ -71,13 +72,14 @@ pub struct Parts {
 impl Volume {
     /// Starts a volume from its parts.
     pub async fn start(parts: Parts) -> Result<Arc<Self>> {
-        Self::start_claimed(parts, None, Vec::new()).await
+        Self::start_claimed(parts, None, None, Vec::new()).await
     }
 
     /// The same, with the claim to close at the end.
     pub(super) async fn start_claimed(
         parts: Parts,
         claim: Option<Claim>,
+        tenure: Option<Arc<Tenure>>,
         notices: Vec<String>,
     ) -> Result<Arc<Self>> {
         let superblock = superblock(&*parts.engine).await?;
@@ -104,7 +106,7 @@ impl Volume {
         };
         let contents = Contents::new(core.clone());
         let tasks = Mutex::new(tasks);
-        Ok(Arc::new(Self { core, contents, identity, claim, notices, tasks }))
+        Ok(Arc::new(Self { core, contents, identity, claim, tenure, notices, tasks }))
     }
 }
 

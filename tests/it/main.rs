@@ -15,6 +15,7 @@ mod requests;
 mod real_input;
 mod kill;
 mod two_writers;
+mod read_back;
 mod posix;
 mod direct_io;
 mod random_writes;

@@ -128,7 +128,8 @@ impl Tap {
         seen: &Seen,
     ) -> Error {
         let object = format!("{}{name}", self.place);
-        explain(Doing { verb, object: &object, demand: &Demand::Nothing }, cause, seen)
+        let demand = &Demand::Nothing;
+        explain(Doing { verb, object: &object, demand, conflicts: &[] }, cause, seen)
     }
 
     fn told(&self, headers: &HeaderMap) -> Option<String> {

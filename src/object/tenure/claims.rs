@@ -25,6 +25,7 @@ impl Claims {
         while let Some(object) = objects.try_next().await? {
             match name::parse_claim(&object.name) {
                 Some((claim, record)) => claims.0.entry(claim).or_default().push(record),
+                None if name::parse_term(&object.name).is_some() => {}
                 None => tracing::warn!(object = object.name, "a foreign object among the terms"),
             }
         }

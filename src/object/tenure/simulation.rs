@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     /// Schedules per number of claimants.
-    const SEEDS: u64 = 2_000;
+    const SEEDS: u64 = 1_000;
 
     fn all(claimants: u64) -> Tally {
         let mut sum = Tally::default();
