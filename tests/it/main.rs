@@ -18,6 +18,7 @@ mod direct_io;
 mod big_directory;
 mod bad_input;
 mod audit;
+mod audit_keys;
 mod audit_page;
 mod audit_scale;
 mod crash;
