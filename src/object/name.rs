@@ -193,10 +193,12 @@ pub fn parse_state(name: &str) -> Option<u64> {
     (state(number) == name).then_some(number)
 }
 
-/// Whether an object is a state of the volume, whoever wrote it.
-pub fn is_state(name: &str) -> bool {
-    let claimed = parse_claimed(name).is_some_and(|(sequence, ..)| sequence == Sequence::State);
-    claimed || parse_state(name).is_some()
+/// The number of a state, whoever wrote it; `None` for other objects.
+pub fn state_number(name: &str) -> Option<u64> {
+    match parse_claimed(name) {
+        Some((Sequence::State, number, _)) => Some(number),
+        _ => parse_state(name),
+    }
 }
 
 /// The session that a name below [`TERMS_PREFIX`] is about, and which of its two records it is;
@@ -279,6 +281,8 @@ mod tests {
         let wal = "meta/db/wal/00000000000000000042.000000000007-00000000000000ab.sst";
         assert_eq!(claimed(Sequence::Wal, 42, owner), wal);
         assert_eq!(numbered(Sequence::State, 42), state(42));
+        let numbers = [state(42), claimed(Sequence::State, 42, owner)].map(|n| state_number(&n));
+        assert_eq!((numbers, state_number(wal)), ([Some(42); 2], None));
         assert_eq!(parse_numbered("meta/db/compacted/01.sst"), None);
         for record in ClaimRecord::ALL {
             let name = claim(owner, record);

@@ -240,7 +240,7 @@ async fn remove_leftovers(bucket: &Bucket) -> Result<()> {
     let mut leftovers: Vec<_> = engine.try_collect().await?;
     let mut states = bucket.list(name::STATE_PREFIX).map_ok(|object| object.name);
     while let Some(state) = states.try_next().await? {
-        leftovers.extend(name::is_state(&state).then_some(state));
+        leftovers.extend(name::state_number(&state).is_some().then_some(state));
     }
     if !leftovers.is_empty() {
         tracing::info!(objects = leftovers.len(), "removing what an interrupted create left");

@@ -85,7 +85,7 @@ async fn remove_claimed(
     let term = |object: &ObjectMeta| {
         name::parse_term(&object.name).is_some() || name::parse_claim(&object.name).is_some()
     };
-    let state = |object: &ObjectMeta| name::is_state(&object.name);
+    let state = |object: &ObjectMeta| name::state_number(&object.name).is_some();
     let mut deleted = remove_all(bucket, name::BLOCKS_PREFIX, block).await?;
     deleted += remove_all(bucket, name::ENGINE_PREFIX, |_| true).await?;
     deleted += remove_all(bucket, name::PROBE_PREFIX, |_| true).await?;

@@ -70,7 +70,7 @@ impl Tally {
         }
         if row.standing == Standing::Current {
             self.header_seen |= row.part == Part::Header;
-            self.states.extend(crate::object::name::parse_state(&row.name));
+            self.states.extend(crate::object::name::state_number(&row.name));
         }
     }
 
