@@ -22,7 +22,6 @@ use super::registry::Entry;
 use super::registry::Registry;
 use super::registry::place_of;
 use super::request::StartRequest;
-use super::request::notices;
 use super::serve::serve;
 use super::status::MountStatus;
 use crate::config::VolumeConfig;
@@ -74,16 +73,17 @@ pub fn start(request: StartRequest) -> Result<Started> {
     }
     let config = request.mount_config(&volume)?;
     request.log_file = request.log_file.or_else(|| config.log_file.clone());
-    let notices = notices(&config, &volume);
+    let mut notices: Vec<_> = config.notices().into_iter().map(str::to_owned).collect();
     if request.foreground || config.foreground {
         serve_in_foreground(&request, &notices)?;
     } else {
-        start_daemon(&request)?;
+        notices.extend(start_daemon(&request)?);
     }
     Ok(Started::Now(notices))
 }
 
-fn start_daemon(request: &StartRequest) -> Result<()> {
+/// What a person should know of the mount, as sentences.
+fn start_daemon(request: &StartRequest) -> Result<Vec<String>> {
     let mut program = Command::new("/proc/self/exe");
     program.arg0("cairnfs");
     let dir = request.dir.to_string_lossy().into_owned();
@@ -91,9 +91,9 @@ fn start_daemon(request: &StartRequest) -> Result<()> {
         Target::File(path) | Target::BoundedFile(path) => format!("`{}`", path.display()),
         Target::Journal | Target::Stderr => "`journalctl -t cairnfs`".to_owned(),
     };
-    daemon::spawn(program, &[&request.volume, &dir], request, READY_TIMEOUT, &log)?;
+    let notices = daemon::spawn(program, &[&request.volume, &dir], request, READY_TIMEOUT, &log)?;
     if mountpoint::answers(&request.dir, ANSWER_TIMEOUT) {
-        return Ok(());
+        return Ok(notices);
     }
     Err(Error::new(Kind::Unavailable, "the daemon is ready, but the file system does not answer")
         .hint(format!("look at its log, {log}, and end it with `cairnfs stop`")))
@@ -111,10 +111,9 @@ fn log_target(request: &StartRequest) -> Target {
 fn serve_in_foreground(request: &StartRequest, notices: &[String]) -> Result<()> {
     let target = request.log_file.clone().map_or(Target::Stderr, Target::File);
     telemetry::init(&Settings { target, filter: request.log_filter.clone() })?;
-    for notice in notices {
-        tracing::warn!("{notice}");
-    }
-    super::runtime()?.block_on(serve(request, &Registry::of_this_user(), || {}))
+    let warn = |notices: &[String]| notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+    warn(notices);
+    super::runtime()?.block_on(serve(request, &Registry::of_this_user(), warn))
 }
 
 /// The daemon's side of [`start`]: this process was made by `daemon::spawn`.
@@ -135,7 +134,8 @@ fn serve_detached(request: &StartRequest) -> Result<()> {
     registry.make_directory()?;
     let target = log_target(request);
     telemetry::init(&Settings { target, filter: request.log_filter.clone() })?;
-    super::runtime()?.block_on(serve(request, &registry, || daemon::report(&Report::Ready)))
+    let report = |notices: &[String]| daemon::report(&Report::Ready(notices.to_vec()));
+    super::runtime()?.block_on(serve(request, &registry, report))
 }
 
 /// A mount of this machine.

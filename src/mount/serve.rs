@@ -49,12 +49,12 @@ const SIGNAL_SYNC_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of a block when nobody chose.
 const BLOCK_BYTES_DEFAULT: u32 = 4 * 1024 * 1024;
 
-/// Mounts the volume, calls `ready` when it answers, and returns when everything is stored and the
+/// Mounts the volume, calls `ready` with what a person should know when it answers, and returns when everything is stored and the
 /// mount is gone.
 pub(super) async fn serve(
     request: &StartRequest,
     registry: &Registry,
-    ready: impl FnOnce(),
+    ready: impl FnOnce(&[String]),
 ) -> Result<()> {
     let claim = registry.claim(&request.dir)?;
     if mountpoint::clear_dead(&request.dir)? {
@@ -70,6 +70,7 @@ pub(super) async fn serve(
         opened = open(request, &options, &config) => opened?,
         name = signals.next() => return Err(interrupted(name)),
     };
+    let notices = volume.notices().to_vec();
     let vfs = Vfs::new(volume.clone());
     if !vfs.read_only()
         && let Err(error) = vfs.reap_orphans().await
@@ -86,7 +87,7 @@ pub(super) async fn serve(
             return Err(error);
         }
     };
-    ready();
+    ready(&notices);
     notify::tell(notify::State::Ready);
     tracing::info!("mounted `{}` at `{}`", request.volume, request.dir.display());
     let outcome = mount.live(&mut signals).await;
