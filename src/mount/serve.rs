@@ -403,5 +403,6 @@ fn entry(request: &StartRequest, options: &MountConfig, config: &VolumeConfig) -
         provider,
         bucket,
         prefix,
+        endpoint: config.endpoint.clone(),
     }
 }
