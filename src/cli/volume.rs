@@ -160,14 +160,12 @@ fn show(config: &VolumeConfig, output: OutputArgs) -> Result<()> {
 }
 
 fn set(name: &str, mode: &SseMode, config: &ConfigArgs) -> Result<()> {
-    match mount::writing_mount(name)? {
+    let config = config.load()?.volume(name)?;
+    match mount::writing_mount(&config)? {
         Some(mount) => mount.set_sse(mode)?,
-        None => {
-            let config = config.load()?.volume(name)?;
-            mount::runtime()?
-                .block_on(Volume::set_sse(&config, mode.clone()))
-                .map_err(|error| create_first(name, error))?;
-        }
+        None => mount::runtime()?
+            .block_on(Volume::set_sse(&config, mode.clone()))
+            .map_err(|error| create_first(name, error))?,
     }
     output::say(format!("volume `{name}` asks for `{mode}` from its next mount on"));
     Ok(())
@@ -175,7 +173,7 @@ fn set(name: &str, mode: &SseMode, config: &ConfigArgs) -> Result<()> {
 
 fn delete(name: &str, yes: Option<String>, config: &ConfigArgs) -> Result<()> {
     let config = config.load()?.volume(name)?;
-    if let Some(mount) = mount::mounts_of(name)?.first() {
+    if let Some(mount) = mount::mounts_at(&config)?.first() {
         let dir = mount.mountpoint().display();
         return Err(Error::new(Kind::Busy, format!("it is mounted at `{dir}`"))
             .hint(format!("stop it first: `cairnfs stop {dir}`")));

@@ -20,7 +20,6 @@ use super::mountpoint;
 use super::mountpoint::Detach;
 use super::registry::Entry;
 use super::registry::Registry;
-use super::registry::place_of;
 use super::request::StartRequest;
 use super::serve::serve;
 use super::status::MountStatus;
@@ -152,20 +151,27 @@ pub fn list() -> Result<Vec<Mount>> {
     Ok(entries.map(|entry| Mount { socket: registry.socket(&entry.mountpoint), entry }).collect())
 }
 
-/// Where a volume is mounted on this machine.
-pub fn mounts_of(volume: &str) -> Result<Vec<Mount>> {
+/// Where volumes of a name are mounted on this machine.
+fn mounts_of(volume: &str) -> Result<Vec<Mount>> {
     Ok(list()?.into_iter().filter(|mount| mount.entry.volume == volume).collect())
 }
 
 /// The mount through which a volume's tools work: one that may write and whose daemon answers. One
 /// that was taken over and does not know it yet may not answer.
-pub fn writing_mount(volume: &str) -> Result<Option<Mount>> {
-    let mut mounts = mounts_of(volume)?;
+pub fn writing_mount(volume: &VolumeConfig) -> Result<Option<Mount>> {
+    let mut mounts = mounts_at(volume)?;
     mounts.retain(|mount| !mount.read_only());
     let answers =
         |mount: &Mount| matches!(mount.ask(&Request::Status, STATUS_TIMEOUT), Ok(Reply::Status(_)));
     let at = mounts.iter().position(answers);
     Ok(at.map(|at| mounts.swap_remove(at)).or_else(|| mounts.pop()))
+}
+
+/// The mounts of the very volume that `config` describes: another config may have one of the name.
+pub fn mounts_at(config: &VolumeConfig) -> Result<Vec<Mount>> {
+    let mut mounts = mounts_of(&config.name)?;
+    mounts.retain(|mount| mount.entry.is_of(config));
+    Ok(mounts)
 }
 
 /// The mounts that `what` names: a volume, or a mount point. `Kind::NotFound` when there is none.
@@ -308,13 +314,7 @@ fn is_zombie(stat: &str) -> bool {
 
 /// Whether the same volume is mounted there. Another one there is found by the mount itself.
 fn already(request: &StartRequest, volume: &VolumeConfig) -> Result<bool> {
-    let mounts = mounts_of(&request.volume)?;
-    let same = |entry: &Entry| {
-        let place = (&entry.provider, &entry.bucket, &entry.prefix);
-        let (provider, bucket, prefix) = place_of(volume);
-        entry.mountpoint == request.dir && place == (&provider, &bucket, &prefix)
-    };
-    Ok(mounts.iter().any(|mount| same(&mount.entry)))
+    Ok(mounts_at(volume)?.iter().any(|mount| mount.entry.mountpoint == request.dir))
 }
 
 fn senseless() -> Error {

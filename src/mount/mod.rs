@@ -17,7 +17,7 @@ pub use client::Started;
 pub use client::find;
 pub use client::find_one;
 pub use client::list;
-pub use client::mounts_of;
+pub use client::mounts_at;
 pub use client::run_daemon;
 pub use client::start;
 pub use client::writing_mount;

@@ -404,5 +404,6 @@ fn entry(request: &StartRequest, options: &MountConfig, config: &VolumeConfig) -
         provider,
         bucket,
         prefix,
+        endpoint: config.endpoint.clone(),
     }
 }

@@ -216,6 +216,7 @@ mod tests {
             provider: "minio".into(),
             bucket: "lab".into(),
             prefix: "cairn/".into(),
+            endpoint: None,
         };
         let status = MountStatus::of(&entry, VolumeStatus::default());
         let json = serde_json::to_value(&status).unwrap();

@@ -81,7 +81,7 @@ fn the_double_creates_only_what_is_absent_when_asked_so() {
     let etag = first.header("etag").unwrap();
     assert_eq!(put(&client, "k", &[("if-match", etag)], b"3").status, 200);
     assert_eq!(put(&client, "k", &[("if-match", etag)], b"4").status, 412);
-    double.conditions(Conditions::Ignored);
+    double.ignore_conditions();
     assert_eq!(put(&client, "k", &absent, b"5").status, 200);
     double.conditions(Conditions::Refused);
     assert_eq!(put(&client, "new", &absent, b"6").status, 501);

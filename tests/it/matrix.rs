@@ -77,7 +77,7 @@ const fn case(
     Case { provider, known, encryption, conditions, batch, expected }
 }
 
-const CASES: [Case; 18] = [
+const CASES: [Case; 17] = [
     case("amazon-s3", Documented, (Echo, Conditions::Kept, Deletes), Confirmed),
     case("amazon-s3", Documented, (Echo, Conditions::Contended, Deletes), Confirmed),
     case("cloudflare-r2", Assumed, (Refuse501, Conditions::Kept, Deletes), NeverSent),
@@ -89,7 +89,6 @@ const CASES: [Case; 18] = [
     case("oci", Assumed, (Refuse400, Conditions::Ignored, Deletes), NeverSent),
     case("backblaze-b2", Documented, (Echo, Conditions::Refused, Deletes), Confirmed),
     case("s3", Documented, (Ignore, Conditions::Kept, Deletes), Refused("does not confirm")),
-    case("s3", Documented, (Echo, Conditions::Ignored, Deletes), Refused("several writers")),
     case("ceph-rgw", Documented, (Ignore, Conditions::Kept, Deletes), Refused("not confirm")),
     case("ceph-rgw", Documented, (Refuse400, Conditions::Kept, Deletes), Refused("not set up")),
     case("minio", Documented, (Refuse501, Conditions::Kept, Deletes), Refused("no key service")),

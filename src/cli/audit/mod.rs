@@ -84,10 +84,10 @@ pub(super) fn run(args: &AuditArgs, config: &ConfigArgs) -> Result<Outcome> {
 
 fn report(args: &AuditArgs, config: &ConfigArgs, each: &mut dyn FnMut(Event)) -> Result<Report> {
     let options = AuditOptions { fix: args.fix, rows: args.csv.is_some(), rate: args.rate };
-    if let Some(mount) = mount::writing_mount(&args.name)? {
+    let config = config.load()?.volume(&args.name)?;
+    if let Some(mount) = mount::writing_mount(&config)? {
         return mount.audit(options, each);
     }
-    let config = config.load()?.volume(&args.name)?;
     let access = if args.fix { Access::Write } else { Access::Read };
     let work = async |volume: &Volume| {
         let (events, mut happened) = mpsc::channel(EVENTS_MAX);

@@ -212,6 +212,11 @@ impl S3Double {
         self.state().mood.conditions = conditions;
     }
 
+    /// From now on conditions on writes are not looked at.
+    pub fn ignore_conditions(&self) {
+        self.conditions(Conditions::Ignored);
+    }
+
     /// From now on DeleteObjects gets 501, as from Google's S3 compatibility.
     pub fn refuse_batch_deletes(&self) {
         self.state().mood.has_batch_deletes = false;
