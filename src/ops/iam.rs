@@ -96,13 +96,20 @@ fn amazon(config: &VolumeConfig, purpose: Purpose) -> Value {
     if purpose == Purpose::Write {
         actions.extend(["s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"]);
     }
+    let mut questions = vec![
+        "s3:ListBucketMultipartUploads",
+        "s3:GetEncryptionConfiguration",
+        "s3:GetBucketPolicy",
+        "s3:GetBucketPolicyStatus",
+        "s3:GetBucketVersioning",
+        "s3:GetBucketObjectLockConfiguration",
+    ];
+    if config.provider.name.starts_with("amazon-s3") {
+        // MinIO takes no policy that names an action it does not know.
+        questions.push("s3:GetBucketPublicAccessBlock");
+    }
     let look = json!({
-        "Sid": "LookAtTheBucket", "Effect": "Allow",
-        "Action": [
-            "s3:ListBucketMultipartUploads", "s3:GetEncryptionConfiguration",
-            "s3:GetBucketPolicy", "s3:GetBucketPolicyStatus", "s3:GetBucketPublicAccessBlock",
-            "s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration",
-        ],
+        "Sid": "LookAtTheBucket", "Effect": "Allow", "Action": questions,
         "Resource": bucket(config),
     });
     let objects = json!({

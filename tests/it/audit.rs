@@ -29,7 +29,7 @@ fn audit(volume: &TestVolume, args: &[&str]) -> (Option<i32>, Value) {
     (ended.code, report)
 }
 
-fn enable_versioning(client: &S3Client) {
+pub(crate) fn enable_versioning(client: &S3Client) {
     let on = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
     let answer = client.send("PUT", &format!("/{BUCKET}"), "versioning=", &[], on).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -46,7 +46,7 @@ fn postures(client: &S3Client) -> BTreeMap<(String, String), Option<String>> {
     client.versions(BUCKET).into_iter().filter_map(head).collect()
 }
 
-fn plain(client: &S3Client) -> usize {
+pub(crate) fn plain(client: &S3Client) -> usize {
     postures(client).values().filter(|mode| mode.is_none()).count()
 }
 
@@ -58,7 +58,7 @@ fn write_files(dir: &Path, seed: u64) {
 }
 
 /// A volume half of which was written without encryption, and half with; some of both is deleted.
-fn half_encrypted<'v>(
+pub(crate) fn half_encrypted<'v>(
     volume: &'v TestVolume,
     client: &S3Client,
 ) -> super::support::mounted::Mounted<'v> {

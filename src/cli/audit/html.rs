@@ -72,7 +72,7 @@ fn scope(report: &Report) -> Vec<(&'static str, String)> {
     };
     vec![
         ("Volume", format!("{} ({})", scope.volume, scope.volume_id)),
-        ("Store", format!("{} (row `{}` of the matrix)", scope.store, scope.provider)),
+        ("Store", format!("{} (row {} of the matrix)", scope.store, scope.provider)),
         ("Endpoint", scope.endpoint.clone().unwrap_or_else(|| "–".to_owned())),
         ("Bucket and prefix", format!("{} / {}", scope.bucket, scope.prefix)),
         ("Policy", scope.asked.clone()),
@@ -183,7 +183,7 @@ fn rows(report: &Report) -> String {
         .foreign
         .iter()
         .filter(foreign)
-        .map(|name| cells([name, "foreign, encrypted", "", "", "", "", "0"]));
+        .map(|name| cells([name, "foreign", "", "", "", "", "0"]));
     report.offenders.iter().map(offender).chain(missing).chain(uploads).chain(foreign).collect()
 }
 

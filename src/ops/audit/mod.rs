@@ -46,6 +46,8 @@ use crate::object::Inspector;
 use crate::object::Told;
 use crate::object::Upload;
 use crate::ops::rfc3339;
+use crate::provider::Matrix;
+use crate::provider::Provider;
 use crate::provider::SseMode;
 use crate::volume::Summary;
 use crate::volume::Volume;
@@ -174,6 +176,11 @@ impl Audit<'_> {
             return Err(Error::new(Kind::Policy, message)
                 .hint(format!("record one first: `cairnfs volume set {name} --sse aes256`")));
         }
+        let (writes_as, asked) = (self.volume.status().sse_asked, self.survey.asked.to_string());
+        if writes_as != asked {
+            let message = format!("the mount still writes as `{writes_as}`, not as `{asked}`");
+            return Err(Error::new(Kind::Policy, message).hint("stop it and start it again first"));
+        }
         let asked = AtomicU64::new(0);
         let progress = Progress { events: self.events, asked, repairing: true };
         fix::fix(self.volume, self.survey, &|| progress.asked()).await
@@ -238,7 +245,7 @@ impl Audit<'_> {
             matrix: crypto::checksum(MATRIX.as_bytes())
                 .iter()
                 .fold(String::with_capacity(64), |text, byte| format!("{text}{byte:02x}")),
-            provider: config.provider.name.clone(),
+            provider: row_name(&config.provider),
             store: config.provider.title.clone(),
             volume: config.name.clone(),
             volume_id: self.summary.id.to_string(),
@@ -314,6 +321,15 @@ impl Audit<'_> {
     }
 }
 
+/// The row's name, and that it is not the one that this program was built with, if so.
+fn row_name(row: &Provider) -> String {
+    let builtin = Matrix::builtin().and_then(|matrix| matrix.provider(&row.name));
+    match builtin {
+        Ok(builtin) if format!("{builtin:?}") == format!("{row:?}") => row.name.clone(),
+        Ok(_) | Err(_) => format!("{} (changed by the config)", row.name),
+    }
+}
+
 /// States are numbered from 1 without a gap.
 fn missing_states(found: &[u64]) -> Vec<String> {
     let last = found.iter().max().copied().unwrap_or(0);
@@ -360,6 +376,14 @@ impl Progress<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_that_the_config_changes_is_told_from_the_compiled_one() {
+        let row = Matrix::builtin().unwrap().provider("minio").unwrap();
+        assert_eq!(row_name(&row), "minio");
+        let changed = Provider { delete_batch: 7, ..(*row).clone() };
+        assert_eq!(row_name(&changed), "minio (changed by the config)");
+    }
 
     #[test]
     fn a_gap_among_the_states_is_told() {

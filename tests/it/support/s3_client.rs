@@ -38,6 +38,29 @@ impl S3Client {
         extra: &[(&str, &str)],
         body: &[u8],
     ) -> std::io::Result<Answer> {
+        self.send_signed_for("s3", (method, path, query), extra, body)
+    }
+
+    /// Temporary keys that may do what `policy` permits and no more: access key, secret, token.
+    #[track_caller]
+    pub fn keys_under(&self, policy: &str) -> [String; 3] {
+        let policy = encode(policy);
+        let body = format!("Action=AssumeRole&Version=2011-06-15&Policy={policy}");
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let request = ("POST", "/", "");
+        let answer = self.send_signed_for("sts", request, &form, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        ["AccessKeyId", "SecretAccessKey", "SessionToken"]
+            .map(|tag| xml::texts(&answer.body, tag).pop().unwrap())
+    }
+
+    fn send_signed_for(
+        &self,
+        service: &str,
+        (method, path, query): (&str, &str, &str),
+        extra: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
         let host = http::host_of(&self.endpoint);
         let date = xml::basic_date(SystemTime::now());
         let body_hash = sha256(body);
@@ -54,10 +77,10 @@ impl S3Client {
             headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         let path = encode_path(path);
         let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{body_hash}");
-        let scope = format!("{}/{REGION}/s3/aws4_request", &date[..8]);
+        let scope = format!("{}/{REGION}/{service}/aws4_request", &date[..8]);
         let to_sign =
             format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(canonical.as_bytes()));
-        let signature = hex(&hmac(&self.signing_key(&date[..8]), to_sign.as_bytes()));
+        let signature = hex(&hmac(&self.signing_key(&date[..8], service), to_sign.as_bytes()));
         let credential = format!("{}/{scope}", self.access_key);
 
         let target = if query.is_empty() { path } else { format!("{path}?{query}") };
@@ -117,10 +140,10 @@ impl S3Client {
         answer.header("x-amz-server-side-encryption").map(str::to_owned)
     }
 
-    fn signing_key(&self, day: &str) -> [u8; 32] {
+    fn signing_key(&self, day: &str, service: &str) -> [u8; 32] {
         let key = hmac(format!("AWS4{}", self.secret_key).as_bytes(), day.as_bytes());
         let key = hmac(&key, REGION.as_bytes());
-        let key = hmac(&key, b"s3");
+        let key = hmac(&key, service.as_bytes());
         hmac(&key, b"aws4_request")
     }
 }
