@@ -34,11 +34,11 @@ pub(super) fn part(name: &str) -> Part {
         || name.strip_prefix("cairnfs.keys.").is_some_and(|number| number.parse::<u64>().is_ok());
     if name == name::HEADER {
         Part::Header
-    } else if name::parse_state(name).is_some() || is_key_slots() {
+    } else if name::state_number(name).is_some() || is_key_slots() {
         Part::State
     } else if name::parse_block(name).is_ok() {
         Part::Blocks
-    } else if name::parse_term(name).is_some() {
+    } else if name::parse_term(name).is_some() || name::parse_claim(name).is_some() {
         Part::Terms
     } else if name.starts_with(name::ENGINE_PREFIX) {
         Part::Metadata
@@ -110,6 +110,7 @@ mod tests {
             ("blocks/ac/ab000000000100000000000000000001", Part::Foreign),
             ("meta/term/000000000001", Part::Terms),
             ("meta/term/000000000001.closed", Part::Terms),
+            ("meta/term/000000000001-0000000000abcdef.start", Part::Terms),
             ("meta/db/wal/00000000000000000001.sst", Part::Metadata),
             ("meta/probe/x", Part::Probes),
             ("notes.txt", Part::Foreign),

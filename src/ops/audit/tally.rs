@@ -71,7 +71,7 @@ impl Tally {
         }
         if row.standing == Standing::Current {
             self.header_seen |= row.part == Part::Header;
-            let number = name::parse_state(&row.name);
+            let number = name::state_number(&row.name);
             self.states.extend(number.filter(|_| row.part == Part::State));
         }
     }
