@@ -280,7 +280,8 @@ mod tests {
     fn unfinished_uploads_come_in_pages_without_the_volumes_prefix() {
         let xml = format!(
             "{XML}<ListMultipartUploadsResult><Bucket>b</Bucket>\
-             <NextKeyMarker>cairn/b</NextKeyMarker><NextUploadIdMarker>2</NextUploadIdMarker><IsTruncated>true</IsTruncated>\
+             <NextKeyMarker>cairn/b</NextKeyMarker>\
+             <NextUploadIdMarker>2</NextUploadIdMarker><IsTruncated>true</IsTruncated>\
              <Upload><Key>cairn/a</Key><UploadId>1</UploadId><Owner><ID>x</ID></Owner>\
              <Initiated>2026-11-24T08:00:00.000Z</Initiated></Upload>\
              <Upload><Key>cairn/b</Key><UploadId>2</UploadId></Upload></ListMultipartUploadsResult>"

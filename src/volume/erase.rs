@@ -1,5 +1,5 @@
-//! Erasing objects so that nothing is left of them: where the store keeps versions, each version and
-//! each delete marker goes too, and a last look shows that none is there.
+//! Erasing objects so that nothing is left of them: where the store keeps versions, each version
+//! and each delete marker goes too, and a last look shows that none is there.
 
 use futures::FutureExt;
 use futures::StreamExt;

@@ -75,7 +75,7 @@ fn an_audit_of_many_objects_takes_bounded_memory() {
     let rows = std::fs::read_to_string(&csv).unwrap();
     assert_eq!(rows.lines().filter(|row| row.starts_with("many/")).count(), objects);
     println!(
-        "audit of {objects} objects: {:.1} s, {:.0} objects/s, {} MiB at most, {:.1} s of processor",
+        "audit of {objects} objects: {:.1} s, {:.0} objects/s, {} MiB at most, processor {:.1} s",
         took.as_secs_f64(),
         objects as f64 / took.as_secs_f64(),
         peak / 1024,

@@ -110,6 +110,7 @@ mod tests {
             ("blocks/ac/ab000000000100000000000000000001", Part::Foreign),
             ("meta/term/000000000001", Part::Terms),
             ("meta/term/000000000001.closed", Part::Terms),
+            ("meta/term/000000000001-0000000000abcdef.start", Part::Terms),
             ("meta/db/wal/00000000000000000001.sst", Part::Metadata),
             ("meta/probe/x", Part::Probes),
             ("notes.txt", Part::Foreign),
