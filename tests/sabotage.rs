@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `COMMIT_BEFORE_UPLOAD` | the crash model (`tests/it/crash`) |
 //! | `SKIP_TAG_CHECK` | a flipped bit in a block that is read |
-//! | `READ_BACK_OFF` | the schedules of two and three claimants (`src/object/tenure/simulation.rs`) |
+//! | `READ_BACK_OFF` | schedules of two and three claimants (`src/object/tenure/simulation.rs`) |
 //! | `SWEEP_IGNORES_SESSIONS` | a block of a later session that gc must leave alone |
 //! | `WITNESS_OFF` | a store that takes the header and confirms nothing |
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic, its helpers too")]

@@ -38,7 +38,8 @@ pub(super) enum Report {
 }
 
 /// Runs `program daemon LABEL…` detached with `request`, and waits at most `patience` for its
-/// report; returns what a person should know. The labels only name the process in `ps`; `log` says where its log is.
+/// report; returns what a person should know. The labels only name the process in `ps`; `log`
+/// says where its log is.
 pub(super) fn spawn<R: Serialize>(
     mut program: Command,
     labels: &[&str],

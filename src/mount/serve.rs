@@ -49,8 +49,8 @@ const SIGNAL_SYNC_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of a block when nobody chose.
 const BLOCK_BYTES_DEFAULT: u32 = 4 * 1024 * 1024;
 
-/// Mounts the volume, calls `ready` with what a person should know when it answers, and returns when everything is stored and the
-/// mount is gone.
+/// Mounts the volume, calls `ready` with what a person should know when it answers, and returns
+/// when everything is stored and the mount is gone.
 pub(super) async fn serve(
     request: &StartRequest,
     registry: &Registry,

@@ -1,6 +1,6 @@
-//! The rows of the matrix against doubles that answer as the facts say: hosted stores that no server
-//! on this machine speaks for. What is assumed of a store is marked so in the table; `make test-live`
-//! runs the same life of a volume against a real account.
+//! The rows of the matrix against doubles that answer as the facts say: hosted stores that no
+//! server on this machine speaks for. What is assumed of a store is marked so in the table;
+//! `make test-live` runs the same life of a volume against a real account.
 
 use crate::support::cycle;
 use crate::support::s3_client::S3Client;

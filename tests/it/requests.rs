@@ -164,7 +164,11 @@ impl Store {
         let mut random = SmallRng::seed_from_u64(1);
         for _ in 0..count {
             let at = random.random_range(0..bytes.len() / PAGE_BYTES) * PAGE_BYTES;
-            let page = self.vfs.read(ino, handle, at as u64, PAGE_BYTES as u32).await.unwrap();
+            let page = self
+                .vfs
+                .read(ino, handle, at as u64, u32::try_from(PAGE_BYTES).unwrap())
+                .await
+                .unwrap();
             assert!(page == bytes[at..at + PAGE_BYTES], "the page at {at}");
         }
         self.vfs.release(ino, handle).await;
