@@ -14,7 +14,7 @@ use crate::support::servers::BUCKET;
 use crate::support::servers::KMS_KEY;
 use crate::support::servers::Key;
 use crate::support::servers::Minio;
-use crate::support::servers::Seaweed;
+use crate::support::servers::seaweed::Seaweed;
 use crate::support::tools;
 use crate::support::volume::NAME;
 use crate::support::volume::TestVolume;
