@@ -24,6 +24,7 @@ mod bad_input;
 mod audit;
 mod matrix;
 mod keys;
+mod seven;
 mod audit_keys;
 mod audit_page;
 mod audit_scale;

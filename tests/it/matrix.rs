@@ -50,9 +50,6 @@ enum Expected {
     Refused(&'static str),
 }
 
-/// What is said of a store that keeps no second writer out.
-const NO_FENCE: &str = "does not refuse to create what exists";
-
 use Batch::Deletes;
 use Encryption::Echo;
 use Encryption::Ignore;
@@ -109,10 +106,8 @@ fn each_row_works_as_its_store_answers_or_is_refused_in_a_sentence() {
             double.refuse_batch_deletes();
         }
         let volume = volume_at(provider, &double);
-        let fenced = !matches!(conditions, Conditions::Ignored | Conditions::Refused);
         match expected {
             Refused(words) => assert_refused(&volume, &double, words),
-            _ if !fenced => assert_refused(&volume, &double, NO_FENCE),
             _ => assert_lives(&volume, &double, expected),
         }
         assert_eq!(double.others_with_sse().len(), 0, "{provider}: the header where none belongs");
