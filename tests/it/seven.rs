@@ -1,5 +1,5 @@
-//! One config file, a volume at each of the seven providers that the design begins with, all of them
-//! mounted at once. Where no server can be had, a double answers as the row says.
+//! One config file, a volume at each of the seven providers that the design begins with, all of
+//! them mounted at once. Where no server can be had, a double answers as the row says.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
