@@ -21,7 +21,8 @@ struct Live(TestVolume);
 
 impl Drop for Live {
     fn drop(&mut self) {
-        let _told_by_the_listing = self.0.call("cairnfs", &["volume", "delete", NAME, "--yes", NAME]);
+        let _told_by_the_listing =
+            self.0.call("cairnfs", &["volume", "delete", NAME, "--yes", NAME]);
     }
 }
 

@@ -105,9 +105,8 @@ fn create(
         sse: config.asked_mode(&asked),
         block_bytes: u32::try_from(block_size).map_err(too_large)?,
     };
-    if config.goes_unencrypted(&asked) {
-        let why = config.provider.cannot_encrypt();
-        output::say(format!("note: {why}: as allowed, nothing is encrypted at rest"));
+    if let Some(notice) = config.unencrypted_notice(&asked) {
+        output::say(format!("note: {notice}"));
     }
     let ambient = Ambient::system();
     let summary = mount::runtime()?.block_on(Volume::create(config, options, &ambient))?;

@@ -202,6 +202,7 @@ fn a_store_that_cannot_encrypt_is_done_without_only_where_that_is_allowed() {
         mount.apply_option(word).unwrap();
     }
     assert_eq!(minio.asked_mode(&mount), Some(SseMode::Aes256), "this store can encrypt");
+    assert_eq!(minio.notices(&mount), [""; 0]);
 }
 
 #[test]

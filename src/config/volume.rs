@@ -117,8 +117,21 @@ impl VolumeConfig {
         if self.goes_unencrypted(mount) { Some(SseMode::None) } else { asked }
     }
 
+    /// What a person who mounts should know although it stops nothing, each a sentence.
+    pub fn notices(&self, mount: &MountConfig) -> Vec<String> {
+        let said = mount.notices().into_iter().map(str::to_owned);
+        said.chain(self.unencrypted_notice(mount)).chain(self.provider.cost_notices()).collect()
+    }
+
+    /// That `mount` goes on without the encryption it asks for, if it does.
+    pub fn unencrypted_notice(&self, mount: &MountConfig) -> Option<String> {
+        let why = self.provider.cannot_encrypt();
+        self.goes_unencrypted(mount)
+            .then(|| format!("{why}: as allowed, nothing is encrypted at rest"))
+    }
+
     /// Whether `mount` asks for encryption that cannot be had here, and allows that.
-    pub fn goes_unencrypted(&self, mount: &MountConfig) -> bool {
+    fn goes_unencrypted(&self, mount: &MountConfig) -> bool {
         let asked = mount.asked_mode(self.sse.as_ref());
         mount.allow_unencrypted && asked == Some(SseMode::Aes256) && !self.provider.can_encrypt()
     }

@@ -72,7 +72,7 @@ pub fn start(request: StartRequest) -> Result<Started> {
     }
     let config = request.mount_config(&volume)?;
     request.log_file = request.log_file.or_else(|| config.log_file.clone());
-    let mut notices: Vec<_> = config.notices().into_iter().map(str::to_owned).collect();
+    let mut notices = volume.notices(&config);
     if request.foreground || config.foreground {
         serve_in_foreground(&request, &notices)?;
     } else {

@@ -3,6 +3,7 @@
 //! `make test-live` runs the same life of a volume against a real account.
 
 use crate::support::cycle;
+use crate::support::mounted::Mounted;
 use crate::support::s3_client::S3Client;
 use crate::support::s3_double;
 use crate::support::s3_double::Action;
@@ -159,6 +160,21 @@ fn assert_refused(volume: &TestVolume, double: &S3Double, words: &str) {
 }
 
 #[test]
+fn start_says_once_what_surprises_on_the_bill_and_that_the_header_is_omitted() {
+    let double = S3Double::start();
+    double.encryption(Refuse400);
+    double.ignore_conditions();
+    let volume = volume_at("wasabi", &double);
+    volume.create(&["--sse"]);
+    let started = volume.try_start(&[]).expect_success("start");
+    let mounted = Mounted::adopt(&volume, volume.mount_point("mnt"));
+    for words in ["charges 90 days", "refuses the encryption header"] {
+        assert_eq!(started.stderr.matches(words).count(), 1, "{words}: {}", started.stderr);
+    }
+    mounted.stop();
+}
+
+#[test]
 fn a_store_that_cannot_encrypt_is_used_when_that_is_allowed_and_said() {
     let volume = TestVolume::local();
     let refused = volume.call("cairnfs", &["volume", "create", NAME, "--sse"]);
@@ -172,7 +188,9 @@ fn a_store_that_cannot_encrypt_is_used_when_that_is_allowed_and_said() {
     let refused = volume.try_start(&["--sse"]);
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
     assert!(refused.stderr.contains("--allow-unencrypted"), "{}", refused.stderr);
-    let mounted = volume.start(&["--sse", "--allow-unencrypted"]);
+    let allowed = volume.try_start(&["--sse", "--allow-unencrypted"]).expect_success("start");
+    assert!(allowed.stderr.contains("nothing is encrypted at rest"), "{}", allowed.stderr);
+    let mounted = Mounted::adopt(&volume, volume.mount_point("mnt"));
     let again = volume.try_start_at(mounted.dir(), &["-o", "sse,allow-unencrypted"]);
     assert!(again.stderr.contains("already"), "{}", again.stderr);
     assert_eq!(mounted.status()["sse"]["asked"], "none");
