@@ -20,6 +20,7 @@ mod posix;
 mod direct_io;
 mod random_writes;
 mod big_directory;
+mod memory;
 mod bad_input;
 mod audit;
 mod matrix;
