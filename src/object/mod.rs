@@ -23,6 +23,7 @@ pub mod record;
 pub mod tenure;
 mod open;
 mod operator;
+mod renewal;
 mod probe;
 #[cfg(any(test, feature = "testing"))]
 mod rows;

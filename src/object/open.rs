@@ -41,7 +41,7 @@ impl Bucket {
     /// No request is sent. `policy: None` gives an operator that cannot write at all.
     /// [`Kind::Config`] if the settings do not fit together or the provider cannot encrypt so.
     pub fn open(volume: &VolumeConfig, policy: Option<Policy>) -> Result<Self> {
-        // Keys that expire belong here: rebuild the operator with new ones before they do.
+        // Keys of S3 that expire are read again by the operator's signer (`renewal`).
         let keys = match volume.provider.service {
             Service::S3 | Service::Azblob => volume.credentials.resolve()?,
             Service::Gcs | Service::Fs | Service::Memory => None,

@@ -16,6 +16,7 @@ mod real_input;
 mod kill;
 mod two_writers;
 mod read_back;
+mod renewal;
 mod posix;
 mod direct_io;
 mod random_writes;
