@@ -17,6 +17,7 @@ mod kill;
 mod two_writers;
 mod read_back;
 mod renewal;
+mod unprivileged;
 mod posix;
 mod direct_io;
 mod random_writes;
