@@ -17,6 +17,7 @@ mod kill;
 mod two_writers;
 mod read_back;
 mod renewal;
+mod policy;
 mod unprivileged;
 mod posix;
 mod direct_io;
