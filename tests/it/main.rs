@@ -12,6 +12,7 @@ mod probe;
 mod wire;
 mod pace;
 mod requests;
+mod starting;
 mod real_input;
 mod kill;
 mod two_writers;
