@@ -94,10 +94,18 @@ impl FrameCache {
         Ok(found)
     }
 
-    /// Fetches what is not here yet, without waiting for it. The caller bounds how much it asks
-    /// for; a failure shows when the frame is read.
+    /// Fetches what is not here yet, without waiting for it, as long as what is under way takes
+    /// half the cache at most: many readers of streams share that. A failure shows when the frame
+    /// is read.
     pub fn prefetch<S: FrameSource>(&self, source: &S, block: BlockId, frames: &[FrameRef]) {
-        self.begin(source, block, frames);
+        let mut room = (self.capacity_bytes() / 2).saturating_sub(self.flying_bytes());
+        let fits = |frame: &&FrameRef| {
+            let left = room.checked_sub(frame.plain as usize);
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let count = frames.iter().take_while(fits).count();
+        self.begin(source, block, &frames[..count]);
     }
 
     /// Keeps a frame that was just written. `bytes` should own no more than they show.

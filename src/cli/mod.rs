@@ -79,6 +79,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch() -> u8 {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    mount::keep_posture_log();
     let name = arguments.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
     if arguments.get(1).is_some_and(|first| first == mount::DAEMON_COMMAND) {
         return mount::run_daemon().map_or_else(|error| exit::code(error.kind()), |()| 0);

@@ -75,6 +75,7 @@ fn live(live: &Live) -> Vec<String> {
     lines.extend(sse.key.iter().map(|key| format!("  key       {key}")));
     lines.extend(sse.first_unconfirmed.iter().map(|name| format!("  unconfirmed since: {name}")));
     lines.extend(sse.last_unconfirmed.iter().map(|name| format!("  unconfirmed last: {name}")));
+    lines.extend(sse.posture_log.iter().map(|log| format!("  sse log   {}", log.display())));
     lines.extend(live.broken.iter().map(|why| format!("  nothing can be written: {why}")));
     lines
 }

@@ -114,6 +114,7 @@ fn create(
         true => output::json(&summary_json(config, &summary)),
         false => {
             output::say(format!("created volume `{}`", config.name));
+            summary.notices.iter().for_each(|notice| output::say(format!("note: {notice}")));
             output::say(summary_text(config, &summary));
             Ok(())
         }
@@ -160,13 +161,19 @@ fn show(config: &VolumeConfig, output: OutputArgs) -> Result<()> {
 
 fn set(name: &str, mode: &SseMode, config: &ConfigArgs) -> Result<()> {
     let config = config.load()?.volume(name)?;
-    match mount::writing_mount(&config)? {
-        Some(mount) => mount.set_sse(mode)?,
-        None => mount::runtime()?
-            .block_on(Volume::set_sse(&config, mode.clone()))
-            .map_err(|error| create_first(name, error))?,
-    }
-    output::say(format!("volume `{name}` asks for `{mode}` from its next mount on"));
+    let from = match mount::writing_mount(&config)? {
+        Some(mount) => {
+            mount.set_sse(mode)?;
+            "now"
+        }
+        None => {
+            mount::runtime()?
+                .block_on(Volume::set_sse(&config, mode.clone()))
+                .map_err(|error| create_first(name, error))?;
+            "its next mount"
+        }
+    };
+    output::say(format!("volume `{name}` asks for `{mode}` from {from} on"));
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! What `status` says of a mount: the fields of the `--json` contract. Asks nobody.
 
+use std::path::Path;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -7,6 +8,7 @@ use serde::Serialize;
 
 use super::registry::Entry;
 use crate::ops::rfc3339;
+use crate::telemetry;
 use crate::volume::VolumeStatus;
 
 /// A mount, as `status --json` prints it.
@@ -80,6 +82,8 @@ pub struct Sse {
     /// The key that the store named last.
     #[serde(default)]
     pub key: Option<String>,
+    /// Where such events are kept, with changes of policy.
+    pub posture_log: Option<PathBuf>,
 }
 
 /// Whether the store answers.
@@ -171,6 +175,7 @@ impl From<VolumeStatus> for Live {
                 first_unconfirmed: counts.first_unconfirmed,
                 last_unconfirmed: counts.last_unconfirmed,
                 key: counts.key,
+                posture_log: telemetry::posture_log().map(Path::to_owned),
             },
             store: Store {
                 state: match status.store.away_since {
@@ -239,6 +244,7 @@ mod tests {
             "/sse/first_unconfirmed",
             "/sse/last_unconfirmed",
             "/sse/key",
+            "/sse/posture_log",
             "/store/state",
             "/store/last_error",
             "/epoch/committed",

@@ -105,7 +105,8 @@ impl Counters {
         self.bytes_received.fetch_add(bytes as u64, Relaxed);
     }
 
-    pub(super) fn posture(&self, object: &str, posture: &Posture) {
+    /// Counts a write's posture. Whether it is the first that is not confirmed.
+    pub(super) fn posture(&self, object: &str, posture: &Posture) -> bool {
         let counter = match posture {
             Posture::Confirmed { .. } => &self.confirmed,
             Posture::ProviderDefault => &self.provider_default,
@@ -116,16 +117,21 @@ impl Counters {
         match posture {
             Posture::Unconfirmed => {
                 let mut names = self.unconfirmed_names.lock();
+                let is_first = names.is_none();
                 let first = names.take().map_or_else(|| object.to_owned(), |(first, _)| first);
                 *names = Some((first, object.to_owned()));
+                is_first
             }
             Posture::Confirmed { key: Some(key), .. } => {
                 let mut last = self.key.lock();
                 if last.as_ref() != Some(key) {
                     *last = Some(key.clone());
                 }
+                false
             }
-            Posture::Confirmed { key: None, .. } | Posture::ProviderDefault | Posture::Absent => {}
+            Posture::Confirmed { key: None, .. } | Posture::ProviderDefault | Posture::Absent => {
+                false
+            }
         }
     }
 
@@ -257,12 +263,11 @@ mod tests {
         let counters = Counters::default();
         for key in ["k1", "k2"] {
             let (mode, key) = ("aws:kms".to_owned(), Some(key.to_owned()));
-            counters.posture("k", &Posture::Confirmed { mode, key });
+            assert!(!counters.posture("k", &Posture::Confirmed { mode, key }));
         }
-        for object in ["a", "b"] {
-            counters.posture(object, &Posture::Unconfirmed);
-        }
-        counters.posture("c", &Posture::Absent);
+        assert!(counters.posture("a", &Posture::Unconfirmed));
+        assert!(!counters.posture("b", &Posture::Unconfirmed));
+        assert!(!counters.posture("c", &Posture::Absent));
         let counts = counters.snapshot();
         assert_eq!((counts.unconfirmed, counts.absent), (2, 1));
         assert_eq!(counts.first_unconfirmed.as_deref(), Some("a"));

@@ -23,7 +23,9 @@ pub mod record;
 pub mod tenure;
 mod open;
 mod operator;
+mod renewal;
 mod probe;
+mod proof;
 #[cfg(any(test, feature = "testing"))]
 mod rows;
 mod rules;
@@ -74,23 +76,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use http::HeaderMap;
+use parking_lot::RwLock;
 
 use self::answer::Demand;
 use self::counts::Access;
 use self::counts::Counters;
 use self::counts::Health;
 use self::local::LocalStore;
-use self::sse::Evidence;
 use self::wire::Wire;
 use self::witness::Trust;
-use crate::config::SseVerify;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::provider::ConditionalCreate;
 use crate::provider::Provider;
-use crate::provider::SseMode;
 
 /// Takes the pieces of an object as they arrive.
 pub type Take<'a> = dyn FnMut(Bytes) + Send + 'a;
@@ -108,6 +107,8 @@ pub struct Bucket {
 struct Shared {
     row: Arc<Provider>,
     policy: Option<Policy>,
+    /// Who writes instead, since the policy was changed.
+    successor: RwLock<Option<Bucket>>,
     /// What stands before a name so that a person finds the object.
     place: String,
     counters: Arc<Counters>,
@@ -130,8 +131,11 @@ impl Bucket {
     }
 
     /// The policy writes are held to; `None`: cannot write.
-    pub fn policy(&self) -> Option<&Policy> {
-        self.shared.policy.as_ref()
+    pub fn policy(&self) -> Option<Policy> {
+        match &*self.shared.successor.read() {
+            Some(next) => next.shared.policy.clone(),
+            None => self.shared.policy.clone(),
+        }
     }
 
     /// Writes an object with one request, whatever was there. Durable when it returns.
@@ -348,13 +352,30 @@ impl Bucket {
     }
 
     fn writable(&self, name: &str) -> Result<&Policy> {
-        self.policy().ok_or_else(|| {
+        self.shared.policy.as_ref().ok_or_else(|| {
             Error::new(Kind::Policy, "this operator may only read")
                 .with("object", self.full_name(name))
         })
     }
 
     async fn write(
+        &self,
+        name: &str,
+        body: Body,
+        demand: Demand,
+        attributes: &[(String, String)],
+    ) -> Result<Put> {
+        let next = self.shared.successor.read().clone();
+        let next = next.map(|next| Self {
+            trust: self.trust,
+            #[cfg(any(test, feature = "testing"))]
+            faults: self.faults.clone(),
+            ..next
+        });
+        next.as_ref().unwrap_or(self).write_under_policy(name, body, demand, attributes).await
+    }
+
+    async fn write_under_policy(
         &self,
         name: &str,
         body: Body,
@@ -395,36 +416,9 @@ impl Bucket {
         self.settle(name, policy, put).await
     }
 
-    /// Gives an unconfirmed write its second chance, counts it, and applies the policy.
-    async fn settle(&self, name: &str, policy: &Policy, mut put: Put) -> Result<Put> {
-        let proof = self.shared.row.proof.as_ref();
-        if put.posture == Posture::Unconfirmed && proof.is_some_and(|proof| proof.on_head) {
-            // Whatever keeps the HEAD from answering, nothing is confirmed then.
-            put.posture = self.posture(name).await.unwrap_or(Posture::Unconfirmed);
-        }
-        #[cfg(any(test, feature = "testing"))]
-        if self.faults.as_ref().is_some_and(fault::FaultControl::unconfirmed) {
-            put.posture = Posture::Unconfirmed;
-        }
-        self.shared.counters.posture(name, &put.posture);
-        if put.posture == Posture::Unconfirmed {
-            let object = self.full_name(name);
-            tracing::warn!(object, "the store does not confirm that the object is encrypted");
-            if policy.verify == SseVerify::Strict {
-                return Err(Error::new(
-                    Kind::Policy,
-                    "the store does not confirm that the object is encrypted",
-                )
-                .with("object", object)
-                .hint("see `cairnfs providers show`; `sse-verify = \"warn\"` accepts it"));
-            }
-        }
-        Ok(put)
-    }
-
     async fn describe(&self, name: &str) -> Result<(ObjectMeta, Posture)> {
         name::check(name)?;
-        let silent = || self.policy().map_or(Posture::Absent, |p| self.posture_of_silence(p));
+        let silent = || self.policy().map_or(Posture::Absent, |p| self.posture_of_silence(&p));
         self.request(Access::Describe, 0, async {
             match &self.store {
                 Store::Wire(wire) => wire.head(self.trust, name).await,
@@ -435,16 +429,6 @@ impl Bucket {
             }
         })
         .await
-    }
-
-    /// The posture of a store that has no headers. The memory of tests confirms what is asked.
-    fn posture_of_silence(&self, policy: &Policy) -> Posture {
-        match (&self.store, &policy.mode) {
-            (Store::Memory(_), mode) if *mode != SseMode::None => {
-                Posture::Confirmed { mode: "AES256".to_owned(), key: None }
-            }
-            _ => sse::judge(&self.shared.row, &policy.mode, Evidence::Write, &HeaderMap::new()),
-        }
     }
 
     /// Runs one request: counted where no witness counts, and through the faults of a test.

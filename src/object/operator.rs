@@ -7,6 +7,7 @@ use opendal::Operator;
 use opendal::services::Azblob;
 use opendal::services::Gcs;
 use opendal::services::S3;
+use reqsign_core::ProvideCredentialChain;
 
 use crate::config::Credentials;
 use crate::config::KeyPair;
@@ -14,6 +15,7 @@ use crate::config::VolumeConfig;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::object::renewal::Renewal;
 use crate::object::sse;
 use crate::provider::Checksum;
 use crate::provider::ListVersion;
@@ -68,16 +70,24 @@ pub(super) fn s3_builder(volume: &VolumeConfig, keys: Option<&KeyPair>) -> Resul
         Checksum::Md5 => builder.checksum_algorithm("md5"),
     };
     if let Some(keys) = keys {
-        builder = builder
-            // Nothing from the environment may mix with keys that the volume names.
-            .disable_config_load()
-            .access_key_id(&keys.access_key_id)
-            .secret_access_key(keys.secret_access_key.expose());
-        if let Some(token) = &keys.session_token {
-            builder = builder.session_token(token.expose());
-        }
+        // Nothing from the environment may mix with keys that the volume names.
+        builder = with_keys(builder.disable_config_load(), volume, keys);
     }
     Ok(builder)
+}
+
+fn with_keys(builder: S3, volume: &VolumeConfig, keys: &KeyPair) -> S3 {
+    if let Some(renewal) = Renewal::of(&volume.credentials, keys) {
+        let chain = ProvideCredentialChain::new().push(renewal);
+        return builder.credential_provider_chain(chain);
+    }
+    let builder = builder
+        .access_key_id(&keys.access_key_id)
+        .secret_access_key(keys.secret_access_key.expose());
+    match &keys.session_token {
+        Some(token) => builder.session_token(token.expose()),
+        None => builder,
+    }
 }
 
 /// Google's JSON API.

@@ -60,9 +60,7 @@ pub async fn create(
     open::within(&reader, absent(&reader, &config.name)).await?;
     let mode = decision.policy.mode.clone();
     let (bucket, omitted) = open::policed(config, decision.policy, ambient).await?;
-    for notice in decision.notices.into_iter().chain(omitted) {
-        tracing::warn!(volume = config.name, "{notice}");
-    }
+    let notices = decision.notices.into_iter().chain(omitted).collect();
     let fencing = exclusive::choose(&bucket, config.fencing, ambient).await?;
     let host = Host::this()?;
     let plan = Plan {
@@ -73,7 +71,8 @@ pub async fn create(
         host: &host,
         engine_within: ENGINE_WITHIN,
     };
-    plan.carry_out(&bucket, ambient).await
+    let summary = plan.carry_out(&bucket, ambient).await?;
+    Ok(Summary { notices, ..summary })
 }
 
 fn check_options(options: &CreateOptions) -> Result<()> {

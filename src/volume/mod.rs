@@ -60,6 +60,7 @@ use self::core::Core;
 use self::host::Host;
 use self::term::Claim;
 use crate::ambient::Ambient;
+use crate::config::SseVerify;
 use crate::config::VolumeConfig;
 use crate::crypto::NameKey;
 use crate::error::Error;
@@ -116,6 +117,8 @@ pub struct Summary {
     pub holder: Option<String>,
     /// Whether a session holds it now, as far as its term record tells.
     pub held: bool,
+    /// What the user should know of a volume that was just created, each a sentence.
+    pub notices: Vec<String>,
 }
 
 /// What `status` tells of an open volume.
@@ -166,9 +169,6 @@ pub struct Volume {
 pub(crate) struct Identity {
     /// The session, unless the volume is open read-only.
     session: Option<SessionId>,
-    /// What `status` calls the policy.
-    sse_asked: String,
-    sse_verify: String,
     readahead_bytes: u64,
 }
 
@@ -192,9 +192,14 @@ impl Volume {
         open::set_sse(config, mode).await
     }
 
-    /// The same, of a volume that this process has open; its mount goes on with the one before.
+    /// The same, of a volume that this process has open: what it writes from now on is held to the
+    /// mode.
     pub async fn set_own_sse(&self, config: &VolumeConfig, mode: SseMode) -> Result<()> {
-        open::set_own_sse(config, mode, self.tenure.as_deref(), &self.core.meta.ambient).await
+        let (tenure, ambient) = (self.tenure.as_deref(), &self.core.meta.ambient);
+        match open::set_own_sse(config, mode, tenure, ambient).await? {
+            Some(tried) => self.core.bucket.follow(config, &tried),
+            None => Ok(()),
+        }
     }
 
     /// Deletes every object of the volume with all its versions, and looks that none is left.
@@ -325,11 +330,15 @@ impl Volume {
     pub fn status(&self) -> VolumeStatus {
         let core = &self.core;
         let obstacle = core.obstacle.borrow().as_ref().map(|(_, reason)| reason.clone());
+        let policy = core.bucket.policy();
         let mut store = core.bucket.state();
         store.last_error = obstacle.or(core.writer.uploads().last_error).or(store.last_error);
         VolumeStatus {
-            sse_asked: self.identity.sse_asked.clone(),
-            sse_verify: self.identity.sse_verify.clone(),
+            sse_asked: policy.as_ref().map_or("none".to_owned(), |policy| policy.mode.to_string()),
+            sse_verify: match policy.map(|policy| policy.verify) {
+                Some(SseVerify::Strict) => "strict".to_owned(),
+                Some(SseVerify::Warn) | None => "warn".to_owned(),
+            },
             epoch_committed: core.first_epoch + *core.committed.borrow(),
             epoch_age_seconds: core.committed_at.lock().elapsed().as_secs(),
             dirty_bytes: core.dirty.lock().bytes(),

@@ -36,6 +36,7 @@ use crate::object::Bucket;
 use crate::object::Policy;
 use crate::object::tenure::Tenure;
 use crate::provider::SseMode;
+use crate::telemetry;
 
 /// The first answers of the store must be here by then: a wrong endpoint ends a mount soon.
 const IDENTITY_WITHIN: Duration = Duration::from_millis(4_500);
@@ -95,17 +96,19 @@ pub async fn set_sse(config: &VolumeConfig, mode: SseMode) -> Result<()> {
     recorded.map(|_| ())
 }
 
-/// The same, by the process that holds the volume; its running mount goes on with the mode before.
+/// The same, by the process that holds the volume. Returns a bucket that is held to the mode,
+/// unless it is recorded already.
 pub(super) async fn set_own_sse(
     config: &VolumeConfig,
     mode: SseMode,
     tenure: Option<&Tenure>,
     ambient: &Ambient,
-) -> Result<()> {
+) -> Result<Option<Bucket>> {
     let Some((bucket, _, state)) = changing(config, &mode, ambient).await? else {
-        return Ok(());
+        return Ok(None);
     };
-    record_mode(&bucket, tenure, (&config.name, &state), mode, ambient).await.map(|_| ())
+    record_mode(&bucket, tenure, (&config.name, &state), mode, ambient).await?;
+    Ok(Some(bucket))
 }
 
 /// What a change to `mode` starts from; `None`: it is the mode already.
@@ -238,7 +241,9 @@ pub(super) async fn policed(
             tracing::warn!(%error, "the store encrypts anyway; the header is not sent");
             let bucket = Bucket::open_without_header(config, policy)?;
             bucket.probe(&token).await?;
-            Ok((bucket, Some(policy::omitted(config))))
+            let omitted = policy::omitted(config);
+            telemetry::posture(format_args!("volume `{}`: {omitted}", config.name));
+            Ok((bucket, Some(omitted)))
         }
         Err(error) => Err(error),
     }
@@ -271,6 +276,7 @@ pub(super) fn summary(
         fencing: header.fencing.name().to_owned(),
         holder,
         held,
+        notices: Vec::new(),
     }
 }
 
@@ -317,7 +323,7 @@ async fn record_mode(
     let next = State { sse: mode, ..state.next(ambient) };
     state::create(bucket, tenure, &next).await?;
     let (before, after) = (&state.sse, &next.sse);
-    tracing::warn!(volume = name, %before, %after, "the volume's encryption policy was changed");
+    telemetry::posture(format_args!("volume `{name}` asks for `{after}` now, no more `{before}`"));
     Ok(next)
 }
 

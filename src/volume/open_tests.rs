@@ -149,7 +149,7 @@ async fn a_half_deleted_volume_is_deleted_and_nothing_else() {
     state::create(&bucket, None, &deleting).await.unwrap();
     let refused = [
         open(&config, options()).await.err().unwrap(),
-        set_sse(&config, SseMode::Aes256).await.unwrap_err(),
+        set_sse(&config, SseMode::Aes256).await.err().unwrap(),
     ];
     for error in refused {
         assert_eq!(error.hint_text(), Some("run `cairnfs volume delete half` again"));

@@ -21,7 +21,6 @@ use crate::ambient::instant;
 use crate::block::BlockReader;
 use crate::block::BlockWriter;
 use crate::cache::FrameCache;
-use crate::config::SseVerify;
 use crate::crypto::NameKey;
 use crate::crypto::TagKey;
 use crate::error::Error;
@@ -94,16 +93,7 @@ impl Volume {
         } else {
             core.meta.store().refuse(Kind::ReadOnly, "the volume is mounted read-only".to_owned());
         }
-        let policy = parts.bucket.policy();
-        let identity = Identity {
-            session: parts.session,
-            sse_asked: policy.map_or_else(|| "none".to_owned(), |policy| policy.mode.to_string()),
-            sse_verify: match policy.map(|policy| policy.verify) {
-                Some(SseVerify::Strict) => "strict".to_owned(),
-                _ => "warn".to_owned(),
-            },
-            readahead_bytes: parts.readahead_bytes,
-        };
+        let identity = Identity { session: parts.session, readahead_bytes: parts.readahead_bytes };
         let contents = Contents::new(core.clone());
         let tasks = Mutex::new(tasks);
         Ok(Arc::new(Self { core, contents, identity, claim, tenure, notices, tasks }))

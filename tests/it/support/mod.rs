@@ -10,3 +10,4 @@ pub mod records;
 pub mod volume;
 pub mod mounted;
 pub mod cycle;
+pub mod cgroup;

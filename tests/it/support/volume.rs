@@ -102,6 +102,11 @@ impl TestVolume {
         self.dir.path().join("config.toml")
     }
 
+    /// Where the binary tells what became of encryption.
+    pub fn posture_log(&self) -> PathBuf {
+        self.dir.path().join("posture.log")
+    }
+
     /// The directory of a local volume's objects.
     pub fn store(&self) -> PathBuf {
         self.dir.path().join("store")
@@ -136,6 +141,7 @@ impl TestVolume {
     /// Adds what the binary needs to find this volume, for a program that calls it in turn.
     pub fn tell(&self, command: &mut Command) {
         command.env("CAIRNFS_CONFIG", self.config());
+        command.env("CAIRNFS_POSTURE_LOG", self.posture_log());
         if let Some((access_key, secret_key)) = &self.keys {
             command.env("CAIRNFS_TEST_ACCESS_KEY_ID", access_key);
             command.env("CAIRNFS_TEST_SECRET_ACCESS_KEY", secret_key);

@@ -20,7 +20,7 @@ use store::Store;
 
 /// The only bucket.
 pub const BUCKET: &str = "bucket";
-/// The only access key id that is answered.
+/// The access key id that is answered unless [`S3Double::take_keys`] says others.
 pub const ACCESS_KEY: &str = "double-key";
 /// Its secret; any secret is taken.
 pub const SECRET_KEY: &str = "double-secret";
@@ -112,6 +112,8 @@ pub struct Seen {
     pub action: Action,
     /// The object's key; for a list, the prefix.
     pub key: String,
+    /// The `authorization` header, which names the access key id.
+    pub authorization: String,
     /// The SSE header it carried.
     pub sse: Option<String>,
     /// Status of the answer; 0 when there was none.
@@ -125,6 +127,7 @@ pub struct Seen {
 struct Mood {
     encryption: Encryption,
     presence: Presence,
+    access_keys: Vec<String>,
     demands_encryption: bool,
     conditions: Conditions,
     has_batch_deletes: bool,
@@ -161,6 +164,7 @@ impl S3Double {
         let mood = Mood {
             encryption: Encryption::Echo,
             presence: Presence::There,
+            access_keys: vec![ACCESS_KEY.to_owned()],
             demands_encryption: false,
             conditions: Conditions::Kept,
             has_batch_deletes: true,
@@ -200,6 +204,11 @@ impl S3Double {
     /// Sets whether the server answers.
     pub fn presence(&self, presence: Presence) {
         self.state().mood.presence = presence;
+    }
+
+    /// From now on requests with these access key ids are answered, and no others.
+    pub fn take_keys(&self, ids: &[&str]) {
+        self.state().mood.access_keys = ids.iter().map(|id| (*id).to_owned()).collect();
     }
 
     /// From now on a creation without the SSE header gets 403, as under a bucket policy.

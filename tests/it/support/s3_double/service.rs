@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::ACCESS_KEY;
 use super::Action;
 use super::BUCKET;
 use super::Conditions;
@@ -169,7 +168,8 @@ fn refusal(state: &State, asked: &Asked) -> Option<Reply> {
     let Some(authorization) = asked.header("authorization") else {
         return Some(Reply::error(403, "AccessDenied", "Access Denied"));
     };
-    if !authorization.contains(&format!("Credential={ACCESS_KEY}/")) {
+    let names = |id| authorization.contains(&format!("Credential={id}/"));
+    if !state.mood.access_keys.iter().any(names) {
         let message = "The AWS Access Key Id you provided does not exist in our records.";
         return Some(Reply::error(403, "InvalidAccessKeyId", message));
     }
