@@ -46,8 +46,8 @@ fn main() -> Result<(), Fault> {
         return Err("usage: rawstore VOLUME BYTES SMALL WORKLOAD...".into());
     };
     let config = Config::load(None, &environment, &[])?.volume(volume)?;
-    let policy =
-        Policy { mode: config.sse.clone().unwrap_or(SseMode::None), verify: config.verify() };
+    let mode = config.sse.clone().unwrap_or(SseMode::None);
+    let policy = Policy { verify: config.verify(&mode), mode };
     let store = Arc::new(Store {
         bucket: Bucket::open(&config, Some(policy))?,
         large: bytes.parse::<usize>()? / LARGE_BYTES,

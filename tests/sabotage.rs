@@ -179,7 +179,8 @@ fn silent_store_is_found_out() -> bool {
     let config = Config::load(Some(&config), &|_| None, &[]).unwrap().volume("v").unwrap();
     let runtime = runtime();
     let answer = runtime.block_on(async {
-        let (mode, verify) = (config.sse.clone().unwrap(), config.verify());
+        let mode = config.sse.clone().unwrap();
+        let verify = config.verify(&mode);
         let bucket = Bucket::open(&config, Some(Policy { mode, verify })).unwrap();
         bucket.put("a", "plain".into()).await
     });

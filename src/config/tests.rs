@@ -91,12 +91,20 @@ fn every_volume_of_the_manual_is_understood() {
     assert_eq!(photos.sse, Some(SseMode::Kms("KEY".to_owned())));
     assert_eq!(photos.credentials, Credentials::Chain);
 
-    assert_eq!(volume("logs").verify(), SseVerify::Warn);
+    assert_eq!(volume("logs").verify(&SseMode::Aes256), SseVerify::Warn);
     assert_eq!(volume("logs").region.as_deref(), Some("auto"));
-    assert_eq!(volume("lab").verify(), SseVerify::Strict);
+    assert_eq!(volume("lab").verify(&SseMode::Aes256), SseVerify::Strict);
     assert_eq!(volume("lab").endpoint.as_deref(), Some("http://minio.lab:9000"));
     assert_eq!(volume("office").endpoint.as_deref(), Some("https://acme.blob.core.windows.net"));
     assert_eq!(volume("tax").credentials, Credentials::Command("vault-read oci".to_owned()));
+}
+
+#[test]
+fn a_key_of_ones_own_is_proved_also_where_the_store_documents_encryption() {
+    let logs = load(EVERY_PROVIDER, &[]).unwrap().volume("logs").unwrap();
+    let own = SseMode::CustomerKeyFile("/key".into());
+    assert_eq!(logs.verify(&own), SseVerify::Strict);
+    assert_eq!(logs.verify(&SseMode::Aes256), SseVerify::Warn);
 }
 
 #[test]

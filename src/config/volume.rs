@@ -80,11 +80,13 @@ pub struct VolumeConfig {
 }
 
 impl VolumeConfig {
-    /// What an unconfirmed write means, with the default filled in.
-    pub fn verify(&self) -> SseVerify {
+    /// What an unconfirmed write under `mode` means, with the default filled in: the documentation
+    /// is trusted where a store proves nothing, but never for a key of the user's own.
+    pub fn verify(&self, mode: &SseMode) -> SseVerify {
+        let own_key = !matches!(mode, SseMode::None | SseMode::Aes256);
         self.sse_verify.unwrap_or(match &self.provider.proof {
-            Some(_) => SseVerify::Strict,
-            None => SseVerify::Warn,
+            None if !own_key => SseVerify::Warn,
+            _ => SseVerify::Strict,
         })
     }
 
@@ -99,7 +101,7 @@ impl VolumeConfig {
         }
         if self.sse_verify == Some(SseVerify::Strict)
             && self.provider.proof.is_none()
-            && *mode != SseMode::None
+            && *mode == SseMode::Aes256
         {
             let title = &self.provider.title;
             let message =

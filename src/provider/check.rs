@@ -4,6 +4,10 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::provider::AtRest;
+use crate::provider::Claim;
+use crate::provider::Confidence;
+use crate::provider::Day;
+use crate::provider::Evidence;
 use crate::provider::KeyId;
 use crate::provider::KeySupport;
 use crate::provider::Provider;
@@ -76,6 +80,23 @@ impl Provider {
         scope: RefusalScope,
     ) -> Option<&SseRefusal> {
         self.refusals.iter().find(|refusal| refusal.matches(status, code, message, scope))
+    }
+
+    /// The least confidence among the claims that encryption and fencing rest on.
+    pub fn confidence(&self) -> Confidence {
+        let least = self.load_bearing().map(|evidence| evidence.confidence).min();
+        least.unwrap_or(Confidence::Assumed)
+    }
+
+    /// When the oldest of those claims was last looked into.
+    pub fn looked_at(&self) -> Day {
+        let oldest = self.load_bearing().map(|evidence| evidence.date).min();
+        oldest.expect("a row says what a write carries, and a claim has evidence")
+    }
+
+    fn load_bearing(&self) -> impl Iterator<Item = &Evidence> {
+        let claims = [Claim::SseRequest, Claim::AtRest, Claim::Proof, Claim::ConditionalCreate];
+        claims.into_iter().filter_map(|claim| self.evidence.get(&claim))
     }
 
     fn check_key(&self, what: &str, row: &KeySupport, nameless: bool) -> Result<()> {

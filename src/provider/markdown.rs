@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use crate::provider::AtRest;
-use crate::provider::Claim;
 use crate::provider::ConditionalCreate;
 use crate::provider::Confidence;
 use crate::provider::Matrix;
@@ -119,17 +118,10 @@ fn deleted(row: &Provider) -> String {
     }
 }
 
-/// The least confidence among what encryption at rest rests on.
 fn confidence(row: &Provider) -> &'static str {
-    let claims = [Claim::SseRequest, Claim::AtRest, Claim::Proof, Claim::ConditionalCreate];
-    match claims
-        .iter()
-        .filter_map(|claim| row.evidence.get(claim))
-        .map(|each| each.confidence)
-        .min()
-    {
-        Some(Confidence::Measured) => "measured",
-        Some(Confidence::Documented) => "documented",
-        Some(Confidence::Assumed) | None => "assumed",
+    match row.confidence() {
+        Confidence::Measured => "measured",
+        Confidence::Documented => "documented",
+        Confidence::Assumed => "assumed",
     }
 }

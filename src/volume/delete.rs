@@ -52,7 +52,7 @@ pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
     }
     let recorded = state.as_ref().map(|state| state.sse.clone());
     let mode = recorded.or(config.sse.clone()).unwrap_or(SseMode::None);
-    let policy = Policy { mode, verify: config.verify() };
+    let policy = Policy { verify: config.verify(&mode), mode };
     let (bucket, _) = open::policed(config, policy, &ambient).await?;
     let mut deleted = remove(&bucket, &header, state, &Host::this()?, &ambient).await?;
     if let Some(inspector) = Inspector::open(config)? {

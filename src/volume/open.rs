@@ -128,7 +128,7 @@ async fn changing(
     // A key under another path must be the same key: then it opens what is there.
     let reader = reading(config, mode)?;
     within(&reader, header::read(&reader)).await?;
-    let policy = Policy { mode: mode.clone(), verify: config.verify() };
+    let policy = Policy { mode: mode.clone(), verify: config.verify(mode) };
     let (bucket, _) = policed(config, policy, ambient).await?;
     Ok(Some((bucket, header, state)))
 }

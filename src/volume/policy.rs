@@ -41,7 +41,7 @@ pub(super) fn decide(
     if sends_nothing && asked == Some(&SseMode::Aes256) {
         notices.push(no_op(config));
     }
-    Ok(Decision { policy: Policy { mode, verify: config.verify() }, raise, notices })
+    Ok(Decision { policy: Policy { verify: config.verify(&mode), mode }, raise, notices })
 }
 
 /// Checks that a volume in use can go from one mode to another. What was written under a customer's

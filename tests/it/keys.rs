@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::support::cycle;
+use crate::support::s3_client::S3Client;
+use crate::support::s3_double;
 use crate::support::s3_double::Encryption;
 use crate::support::s3_double::S3Double;
 use crate::support::servers::BUCKET;
@@ -136,4 +138,66 @@ fn a_customers_key_covers_every_object_and_opens_nothing_under_another() {
     let away = volume.call("cairnfs", &["volume", "set", NAME, "--sse", "none"]);
     assert_eq!(away.code, Some(1), "{}", away.stderr);
     assert!(away.stderr.contains("create another volume"), "{}", away.stderr);
+}
+
+/// A volume of any row on the double, with more lines for its table.
+fn volume_at(double: &S3Double, provider: &str, more: &str) -> TestVolume {
+    let client = S3Client {
+        endpoint: double.endpoint().to_owned(),
+        access_key: s3_double::ACCESS_KEY.to_owned(),
+        secret_key: s3_double::SECRET_KEY.to_owned(),
+    };
+    TestVolume::s3(provider, &client, s3_double::BUCKET, more)
+}
+
+#[test]
+fn a_customers_key_that_the_store_does_not_confirm_is_refused_though_it_encrypts_anyway() {
+    // These rows have no proof of the store's own encryption, and the double ignores the key.
+    for provider in ["wasabi", "oci", "cloudflare-r2"] {
+        let double = S3Double::start();
+        let volume = volume_at(&double, provider, "");
+        let mode = format!("customer-key-file:{}", key_file(&volume, "key", 1).display());
+        let ended = volume.call("cairnfs", &["volume", "create", NAME, "--sse", &mode]);
+        assert_eq!(ended.code, Some(1), "{provider}: {}", ended.stderr);
+        assert!(ended.stderr.contains("does not confirm"), "{provider}: {}", ended.stderr);
+        assert_eq!(double.keys(), [""; 0], "{provider}");
+    }
+}
+
+#[test]
+fn two_layers_under_a_named_key_are_asked_for_with_every_write() {
+    let double = S3Double::start();
+    double.demand_encryption();
+    let volume = volume_at(&double, "amazon-s3", "sse = { dsse = \"the-key\" }\n");
+    let sse = &cycle::whole_life(&volume)["sse"];
+    assert!(sse["confirmed"].as_u64() > Some(0), "{sse}");
+    assert_eq!((&sse["unconfirmed"], &sse["absent"]), (&0.into(), &0.into()), "{sse}");
+    let puts = double.puts();
+    let other = puts.iter().find(|seen| seen.sse.as_deref() != Some("aws:kms:dsse"));
+    assert!(other.is_none() && !puts.is_empty(), "{other:?}");
+    assert!(double.others_with_sse().is_empty());
+}
+
+#[test]
+fn a_mode_that_cannot_be_had_is_refused_before_the_first_request() {
+    for (provider, sse, words) in [
+        ("gcs", "{ kms = \"K\" }", "cannot be asked for through OpenDAL"),
+        ("gcs", "{ customer-key-file = \"/k\" }", "cannot be asked for through OpenDAL"),
+        ("wasabi", "{ kms = \"K\" }", "Wasabi has no SSE-KMS"),
+        ("minio", "{ dsse = \"K\" }", "MinIO has no DSSE-KMS"),
+        ("seaweedfs", "{ dsse = \"K\" }", "SeaweedFS has no DSSE-KMS"),
+        ("cloudflare-r2", "{ kms = \"K\" }", "Cloudflare R2 has no SSE-KMS"),
+        ("amazon-s3", "\"aes512\"", "unknown value `aes512`"),
+        ("amazon-s3", "{ kms = \"\" }", "needs a key"),
+        ("amazon-s3", "{ kms = \"two keys\" }", "is no key's name"),
+    ] {
+        let double = S3Double::start();
+        let volume = volume_at(&double, provider, &format!("sse = {sse}\n"));
+        let created = volume.call("cairnfs", &["volume", "create", NAME]);
+        for ended in [created, volume.try_start(&[])] {
+            assert_eq!(ended.code, Some(1), "{provider} {sse}: {}", ended.stderr);
+            assert!(ended.stderr.contains(words), "{provider} {sse}: {}", ended.stderr);
+        }
+        assert_eq!(double.record().len(), 0, "{provider} {sse}");
+    }
 }
