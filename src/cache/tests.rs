@@ -10,7 +10,6 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::block::Codec;
-use crate::block::Land;
 use crate::types::SessionId;
 
 const PLAIN_BYTES: u32 = 1000;
@@ -30,14 +29,18 @@ impl Numbers {
 }
 
 impl FrameSource for Numbers {
-    async fn fetch(&self, block: BlockId, frames: &[FrameRef], land: &Land<'_>) {
+    async fn fetch(&self, block: BlockId, frames: &[FrameRef]) -> Vec<Result<Bytes>> {
         self.asked.fetch_add(frames.len(), SeqCst);
         self.gate.acquire().await.unwrap().forget();
-        for (place, frame) in frames.iter().enumerate() {
-            let broken = Error::new(Kind::Corrupt, "damaged").with("block", block);
-            let whole = frame.index < self.broken;
-            land(place, if whole { Ok(content(frame)) } else { Err(broken) });
-        }
+        frames
+            .iter()
+            .map(|frame| {
+                if frame.index >= self.broken {
+                    return Err(Error::new(Kind::Corrupt, "damaged").with("block", block));
+                }
+                Ok(content(frame))
+            })
+            .collect()
     }
 }
 

@@ -31,22 +31,21 @@ pub const COMMAND: &str = "daemon";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Report {
-    /// The file system answers. Holds what a person should know, as sentences.
-    Ready(Vec<String>),
+    /// The file system answers.
+    Ready,
     /// It will not.
     Failed(Failure),
 }
 
 /// Runs `program daemon LABEL…` detached with `request`, and waits at most `patience` for its
-/// report; returns what a person should know. The labels only name the process in `ps`; `log`
-/// says where its log is.
+/// report. The labels only name the process in `ps`; `log` says where its log is.
 pub(super) fn spawn<R: Serialize>(
     mut program: Command,
     labels: &[&str],
     request: &R,
     patience: Duration,
     log: &str,
-) -> Result<Vec<String>> {
+) -> Result<()> {
     let started = |cause: std::io::Error| Error::from(cause).while_doing("cannot start the daemon");
     let mut line = serde_json::to_vec(request)
         .map_err(|cause| Error::new(Kind::Internal, "a request has no JSON").because(cause))?;
@@ -71,7 +70,7 @@ pub(super) fn spawn<R: Serialize>(
         return Err(started(cause));
     }
     match read_report(stdout, patience) {
-        Some(Ok(Report::Ready(notices))) => Ok(notices),
+        Some(Ok(Report::Ready)) => Ok(()),
         Some(Ok(Report::Failed(failure))) => {
             let _ = child.wait();
             Err(failure.into())
@@ -145,9 +144,8 @@ mod tests {
 
     #[test]
     fn a_ready_daemon_has_read_its_request() {
-        let script = r#"read line; [ "$line" = '"hello"' ] && echo '{"ready":["so"]}'"#;
-        let notices = spawn(shell(script), &["photos", "/mnt"], &"hello", PATIENCE, "").unwrap();
-        assert_eq!(notices, ["so"]);
+        let script = r#"read line; [ "$line" = '"hello"' ] && echo '"ready"'"#;
+        spawn(shell(script), &["photos", "/mnt"], &"hello", PATIENCE, "").unwrap();
     }
 
     #[test]

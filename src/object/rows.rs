@@ -8,8 +8,7 @@ pub(super) fn memory() -> Provider {
     row("memory")
 }
 
-/// The row of that name.
-pub(super) fn row(name: &str) -> Provider {
+fn row(name: &str) -> Provider {
     let matrix = Matrix::builtin().expect("a test holds the compiled-in matrix to be sound");
     let row = matrix.provider(name).expect("the matrix has the row");
     Provider::clone(&row)

@@ -40,7 +40,7 @@ pub async fn with_volume<T>(
 /// What a volume is opened with, as config and options say.
 pub fn open_options(mount: &MountConfig, volume: &VolumeConfig, mountpoint: &Path) -> OpenOptions {
     OpenOptions {
-        sse: volume.asked_mode(mount),
+        sse: mount.asked_mode(volume.sse.as_ref()),
         takeover: mount.takeover,
         read_only: mount.read_only,
         memory_bytes: mount.memory_bytes,

@@ -5,7 +5,6 @@ mod capability;
 mod sse;
 mod evidence;
 mod check;
-mod notice;
 mod row;
 mod matrix;
 mod markdown;
