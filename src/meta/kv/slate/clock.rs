@@ -45,7 +45,9 @@ impl Clock {
 impl SystemClock for Clock {
     fn now(&self) -> DateTime<Utc> {
         let ahead = TimeDelta::milliseconds(self.ahead.load(Ordering::Relaxed));
-        self.began + self.origin.elapsed() + ahead
+        let shown = (self.began + self.origin.elapsed()).checked_add_signed(ahead);
+        // A stamp at the end of all time is damage, which must not end the process.
+        shown.unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     fn sleep<'a>(&'a self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {

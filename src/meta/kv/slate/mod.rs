@@ -124,7 +124,11 @@ impl SlateEngine {
         let Some(last) = last.map_err(fault::from_slate)? else { return Ok(()) };
         let behind = clock.pass(last.create_ts);
         if behind > CLOCK_TOLERANCE {
-            tracing::warn!(?behind, "this machine's clock is behind that of the last writer");
+            tracing::warn!(
+                ?behind,
+                "this machine's clock is behind that of the volume's last writer; set the one \
+                 that is wrong, since the times of files come from it"
+            );
         }
         Ok(())
     }
