@@ -5,7 +5,7 @@ SBIN ?= /sbin
 CARGO_PATH := $(HOME)/.cargo/bin
 export PATH := $(CARGO_PATH):$(PATH)
 
-.PHONY: run stop test lint deny bench build install uninstall clean
+.PHONY: run stop test test-live lint deny bench build install uninstall clean
 
 run: ## Installs what is missing, builds, mounts a volume on a directory, writes and reads a file
 	@scripts/deps.sh run
@@ -23,6 +23,11 @@ build: ## The release binary under its three names, in target/release
 test: ## Installs what the tests need, then format, lints and every test
 	@scripts/deps.sh test
 	@scripts/test.sh
+
+# PROVIDER and BUCKET always; REGION, ENDPOINT, ACCOUNT, NAMESPACE where the provider has them.
+export PROVIDER BUCKET REGION ENDPOINT ACCOUNT NAMESPACE
+test-live: ## The life of a volume in your own bucket; your keys are in the store's usual variables
+	cargo test --locked --features testing,live --test live -- --nocapture
 
 lint: ## Format and lints alone
 	@scripts/test.sh lint

@@ -3,7 +3,12 @@
 //! JSON that `load` prints.
 //!
 //! ```text
-//! rawstore VOLUME BYTES SMALL      of $CAIRNFS_CONFIG; BYTES in 4 MiB objects, SMALL of 4 KiB
+//! rawstore VOLUME BYTES SMALL WORKLOAD...     of $CAIRNFS_CONFIG
+//!
+//! write-stream read-stream random-read        BYTES in objects of 4 MiB
+//! create read                                 SMALL objects of 4 KiB
+//! fsync                                       such objects one by one
+//! remove                                      everything
 //! ```
 
 use std::error::Error;
@@ -37,55 +42,68 @@ type Refusal = cairnfs::error::Error;
 
 fn main() -> Result<(), Fault> {
     let args: Vec<_> = std::env::args().skip(1).collect();
-    let [volume, bytes, small] = &args[..] else {
-        return Err("usage: rawstore VOLUME BYTES SMALL".into());
+    let [volume, bytes, small, workloads @ ..] = &args[..] else {
+        return Err("usage: rawstore VOLUME BYTES SMALL WORKLOAD...".into());
     };
-    let large = bytes.parse::<usize>()? / LARGE_BYTES;
     let config = Config::load(None, &environment, &[])?.volume(volume)?;
-    let policy =
-        Policy { mode: config.sse.clone().unwrap_or(SseMode::None), verify: config.verify() };
-    let store = Arc::new(Store { bucket: Bucket::open(&config, Some(policy))? });
+    let mode = config.sse.clone().unwrap_or(SseMode::None);
+    let policy = Policy { verify: config.verify(&mode), mode };
+    let store = Arc::new(Store {
+        bucket: Bucket::open(&config, Some(policy))?,
+        large: bytes.parse::<usize>()? / LARGE_BYTES,
+        small: small.parse()?,
+    });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(measure(&store, large, small.parse()?))
+    workloads.iter().try_for_each(|workload| runtime.block_on(measure(&store, workload)))
 }
 
-async fn measure(store: &Arc<Store>, large: usize, small: usize) -> Result<(), Fault> {
+async fn measure(store: &Arc<Store>, workload: &str) -> Result<(), Fault> {
+    let (large, small) = (0..store.large, store.large..store.large + store.small);
+    let singles = small.end..small.end + ALONE;
     let (large_body, small_body) = (noise(LARGE_BYTES)?, noise(SMALL_BYTES)?);
-    let bytes = large * LARGE_BYTES;
-
-    let begun = instant();
-    all(0..large, LARGE_AT_ONCE, |n| store.clone().put(n, large_body.clone())).await?;
-    stream("write-stream", bytes, begun.elapsed())?;
-    let begun = instant();
-    all(0..large, LARGE_AT_ONCE, |n| store.clone().get(n, 0..LARGE_BYTES)).await?;
-    stream("read-stream", bytes, begun.elapsed())?;
-    let begun = instant();
+    let put = |n, body: &Bytes| store.clone().put(n, body.clone());
+    let get = |n, range| store.clone().get(n, range);
     let page = |n: usize| (n * 37 % (LARGE_BYTES / SMALL_BYTES)) * SMALL_BYTES;
-    let random = |n| store.clone().get(n * 13 % large, page(n)..page(n) + SMALL_BYTES);
-    all(0..small, 1, random).await?;
-    rate("random-read", small, begun.elapsed())?;
-
-    let of_small = large..large + small;
-    let begun = instant();
-    all(of_small.clone(), SMALL_AT_ONCE, |n| store.clone().put(n, small_body.clone())).await?;
-    rate("create", small, begun.elapsed())?;
-    let begun = instant();
-    all(of_small.clone(), SMALL_AT_ONCE, |n| store.clone().get(n, 0..SMALL_BYTES)).await?;
-    rate("read", small, begun.elapsed())?;
-
-    let mut waits = Vec::new();
-    for n in large + small..large + small + ALONE {
-        let begun = instant();
-        store.clone().put(n, small_body.clone()).await?;
-        waits.push(begun.elapsed());
+    let random = |n| get(n * 13 % store.large, page(n)..page(n) + SMALL_BYTES);
+    let (bytes, begun) = (store.large * LARGE_BYTES, instant());
+    match workload {
+        "write-stream" => {
+            all(large, LARGE_AT_ONCE, |n| put(n, &large_body)).await?;
+            stream(workload, bytes, begun.elapsed())
+        }
+        "read-stream" => {
+            all(large, LARGE_AT_ONCE, |n| get(n, 0..LARGE_BYTES)).await?;
+            stream(workload, bytes, begun.elapsed())
+        }
+        "random-read" => {
+            all(0..store.small, 1, random).await?;
+            rate(workload, store.small, begun.elapsed())
+        }
+        "create" => {
+            all(small, SMALL_AT_ONCE, |n| put(n, &small_body)).await?;
+            rate(workload, store.small, begun.elapsed())
+        }
+        "read" => {
+            all(small, SMALL_AT_ONCE, |n| get(n, 0..SMALL_BYTES)).await?;
+            rate(workload, store.small, begun.elapsed())
+        }
+        "fsync" => {
+            let mut waits = Vec::new();
+            for n in singles {
+                let begun = instant();
+                put(n, &small_body).await?;
+                waits.push(begun.elapsed());
+            }
+            waits.sort_unstable();
+            let ms = |rank: usize| waits[rank].as_secs_f64() * 1e3;
+            line(workload, "ms", ms(ALONE / 2), &format!(",\"p99\":{:.3}", ms(ALONE * 99 / 100)))
+        }
+        "remove" => {
+            let names: Vec<_> = (0..singles.end).map(name_of).collect();
+            Ok(store.bucket.delete(&names).await?)
+        }
+        _ => Err(format!("there is no workload {workload}").into()),
     }
-    waits.sort_unstable();
-    let ms = |rank: usize| waits[rank].as_secs_f64() * 1e3;
-    line("fsync", "ms", ms(ALONE / 2), &format!(",\"p99\":{:.3}", ms(ALONE * 99 / 100)))?;
-
-    let names: Vec<_> = (0..large + small + ALONE).map(name_of).collect();
-    store.bucket.delete(&names).await?;
-    Ok(())
 }
 
 /// Runs `request` for each number, a few at a time.
@@ -105,6 +123,8 @@ where
 
 struct Store {
     bucket: Bucket,
+    large: usize,
+    small: usize,
 }
 
 impl Store {

@@ -257,9 +257,13 @@ run_system() {
 }
 
 run_rawstore() {
-    say "rawstore"
-    drop_caches
-    "$BIN/examples/rawstore" rawstore "$BYTES" "$FILES" >>"$RESULTS/rawstore.jsonl"
+    local workloads
+    for workloads in "create fsync" read write-stream read-stream "random-read remove"; do
+        say "rawstore: $workloads"
+        drop_caches
+        # shellcheck disable=SC2086
+        "$BIN/examples/rawstore" rawstore "$BYTES" "$FILES" $workloads >>"$RESULTS/rawstore.jsonl"
+    done
 }
 
 # --- the run ---

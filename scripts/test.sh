@@ -29,7 +29,7 @@ finish() {
 }
 
 stage format cargo fmt --check
-stage lints cargo clippy --locked --all-targets --features testing -- -D warnings
+stage lints cargo clippy --locked --all-targets --features testing,live -- -D warnings
 [ "${1:-}" != lint ] || finish
 
 stage build cargo test --locked --features testing --no-run

@@ -65,6 +65,39 @@ impl fmt::Display for SessionId {
     }
 }
 
+/// One claim of a session, where a store cannot keep two claims of one number apart: the session
+/// and eight random bytes. Written `000000000007-0123456789abcdef`; the order is that of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClaimId {
+    /// The session that is claimed.
+    pub session: SessionId,
+    /// Who claims it.
+    pub nonce: u64,
+}
+
+impl fmt::Display for ClaimId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:012}-{:016x}", self.session.0, self.nonce)
+    }
+}
+
+impl FromStr for ClaimId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let fault = || Error::new(Kind::Invalid, "not a claim of a session").with("claim", text);
+        let (session, nonce) = text.split_once('-').ok_or_else(fault)?;
+        let session = SessionId(session.parse().map_err(|_| fault())?);
+        let nonce = u64::from_str_radix(nonce, 16).map_err(|_| fault())?;
+        let claim = Self { session, nonce };
+        if session <= SessionId::MAX && claim.to_string() == text {
+            Ok(claim)
+        } else {
+            Err(fault())
+        }
+    }
+}
+
 /// Sixteen random bytes that name a volume for its whole life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VolumeId(pub [u8; 16]);
@@ -209,6 +242,17 @@ mod tests {
         assert_eq!(id.to_string().parse::<BlockId>().unwrap(), id);
         assert!("zz".parse::<BlockId>().is_err());
         assert!("+1".repeat(16).parse::<BlockId>().is_err());
+    }
+
+    #[test]
+    fn a_claim_survives_its_text_and_no_other_form_is_taken() {
+        let claim = ClaimId { session: SessionId(7), nonce: 0xab };
+        assert_eq!(claim.to_string(), "000000000007-00000000000000ab");
+        assert_eq!(claim.to_string().parse::<ClaimId>().unwrap(), claim);
+        let forms = ["7-ab", "000000000007-00000000000000AB", "000000000007", "000000000007-", "-"];
+        for foreign in forms {
+            assert!(foreign.parse::<ClaimId>().is_err(), "{foreign}");
+        }
     }
 
     #[test]

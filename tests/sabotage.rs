@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `COMMIT_BEFORE_UPLOAD` | the crash model (`tests/it/crash`) |
 //! | `SKIP_TAG_CHECK` | a flipped bit in a block that is read |
+//! | `READ_BACK_OFF` | schedules of two and three claimants (`src/object/tenure/simulation.rs`) |
 //! | `SWEEP_IGNORES_SESSIONS` | a block of a later session that gc must leave alone |
 //! | `WITNESS_OFF` | a store that takes the header and confirms nothing |
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic, its helpers too")]
@@ -34,6 +35,7 @@ use cairnfs::object::Bucket;
 use cairnfs::object::MemoryStore;
 use cairnfs::object::Policy;
 use cairnfs::object::name;
+use cairnfs::object::tenure::simulation;
 use cairnfs::types::BlockId;
 use cairnfs::types::FileName;
 use cairnfs::types::Ino;
@@ -51,6 +53,9 @@ use self::world::Plan;
 
 /// Crash points within which a broken promise must show.
 const POINTS: u64 = 400;
+
+/// Schedules of claimants within which a second writer must show.
+const SCHEDULES: u64 = 60;
 
 /// A file's bytes.
 const BYTES: &[u8] = &[7; 100_000];
@@ -78,6 +83,9 @@ fn every_broken_promise_is_noticed() {
     let later = with(sweep, block_of_a_later_session_survives_gc);
     assert_eq!(later, (true, false), "a later session's block: (survives, without the rule)");
 
+    let read_back = with(&cairnfs::object::sabotage::READ_BACK_OFF, one_writer_acknowledges);
+    assert_eq!(read_back, (true, false), "claimants: (one writes, without the read-back)");
+
     let witness = with(&cairnfs::object::sabotage::WITNESS_OFF, silent_store_is_found_out);
     assert_eq!(witness, (true, false), "a silent store: (found out, without the witness)");
 }
@@ -85,6 +93,15 @@ fn every_broken_promise_is_noticed() {
 fn crash_fails(seed: u64) -> bool {
     let plan = Plan { seed, crash_after: Some(1 + seed % 60), applied: seed % 2 == 1 };
     world::run(plan).fault.is_some()
+}
+
+/// Whether no schedule shows two writers or a lost write.
+fn one_writer_acknowledges() -> bool {
+    (0..SCHEDULES).all(|seed| {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(simulation::run(seed, 2 + seed % 2)).is_ok()
+    })
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -162,7 +179,8 @@ fn silent_store_is_found_out() -> bool {
     let config = Config::load(Some(&config), &|_| None, &[]).unwrap().volume("v").unwrap();
     let runtime = runtime();
     let answer = runtime.block_on(async {
-        let (mode, verify) = (config.sse.clone().unwrap(), config.verify());
+        let mode = config.sse.clone().unwrap();
+        let verify = config.verify(&mode);
         let bucket = Bucket::open(&config, Some(Policy { mode, verify })).unwrap();
         bucket.put("a", "plain".into()).await
     });

@@ -13,6 +13,7 @@ mod pack;
 mod footer;
 mod rate;
 mod writer;
+mod arrival;
 mod reader;
 #[cfg(feature = "testing")]
 pub mod sabotage;
@@ -46,23 +47,19 @@ pub use writer::Uploads;
 
 /// Where verified frames come from: the bucket, or something nearer. Cheap to clone.
 pub trait FrameSource: Clone + Send + Sync + 'static {
-    /// The plain bytes of `frames`, all of `block`, one answer for each, in their order.
+    /// Gives `land` the plain bytes of each of `frames`, all of `block`, with its place among them,
+    /// as soon as they are there: once each, in no order. `Kind::NotFound` when the block is gone,
+    /// `Kind::Corrupt` when a frame does not verify.
     fn fetch(
         &self,
         block: BlockId,
         frames: &[FrameRef],
-    ) -> impl Future<Output = Vec<Result<Bytes>>> + Send;
-
-    /// The plain bytes of `frames` in their order, or the first failure: `Kind::NotFound` when
-    /// the block is gone, `Kind::Corrupt` when a frame does not verify.
-    fn read_frames(
-        &self,
-        block: BlockId,
-        frames: &[FrameRef],
-    ) -> impl Future<Output = Result<Vec<Bytes>>> + Send {
-        async move { self.fetch(block, frames).await.into_iter().collect() }
-    }
+        land: &Land<'_>,
+    ) -> impl Future<Output = ()> + Send;
 }
+
+/// Takes the frames of a fetch.
+pub type Land<'a> = dyn Fn(usize, Result<Bytes>) + Send + Sync + 'a;
 
 /// The same failure once more, for each of several readers that waited for one request.
 pub fn repeat(error: &Error) -> Error {

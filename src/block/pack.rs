@@ -17,6 +17,7 @@ use super::frame::frame_binding;
 use crate::crypto::TAG_BYTES;
 use crate::crypto::TagKey;
 use crate::error::Result;
+use crate::object::Body;
 use crate::types::BlockId;
 use crate::types::FRAME_BYTES;
 use crate::types::Owner;
@@ -30,6 +31,10 @@ pub(super) const FRAMES_MAX: usize = 65_536;
 
 /// The longest block that offsets of 32 bits reach with room for tags and footer.
 const CAPACITY_MAX: u32 = 1 << 30;
+
+/// Frames of pieces that are on average at least this long are sent from where they lie. Shorter
+/// ones are copied together: a system call takes a few pieces only.
+const LENT_BYTES_MIN: usize = 16 * 1024;
 
 /// What new frames are compressed with. Codecs for more are reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,20 +112,31 @@ impl BlockBuilder {
     }
 
     /// Encodes the block under `id`, reads the result back and compares it with what was pushed.
+    /// Long pieces are not copied, so they stay in memory until the result is gone.
     /// `Kind::Corrupt` if they differ, which only broken memory explains. The same builder may be
     /// encoded again under another id.
-    pub fn encode(&self, key: &TagKey, id: BlockId) -> Result<Bytes> {
+    pub fn encode(&self, key: &TagKey, id: BlockId) -> Result<Body> {
         assert!(!self.is_empty(), "a block has at least one frame");
-        let mut block = BytesMut::with_capacity(self.end as usize + self.footer_bytes());
-        put_header(&mut block, key, id);
+        let lent = self.drafts.iter().filter(|draft| draft.is_lent());
+        let lent: usize = lent.map(|draft| draft.frame.stored as usize).sum();
+        let mut block = Body::default();
+        let mut copied = BytesMut::with_capacity(self.end as usize - lent + self.footer_bytes());
+        put_header(&mut copied, key, id);
         for draft in &self.drafts {
-            let start = block.len();
-            draft.stored.iter().for_each(|piece| block.extend_from_slice(piece));
-            let tag = key.tag(&block[start..], &frame_binding(key, id, &draft.frame));
-            block.extend_from_slice(&tag);
+            let binding = frame_binding(key, id, &draft.frame);
+            let tag = if draft.is_lent() {
+                block.push(copied.split().freeze());
+                draft.stored.iter().for_each(|piece| block.push(piece.clone()));
+                key.tag_pieces(draft.stored.iter().map(|piece| &piece[..]), &binding)
+            } else {
+                let start = copied.len();
+                draft.stored.iter().for_each(|piece| copied.extend_from_slice(piece));
+                key.tag(&copied[start..], &binding)
+            };
+            copied.extend_from_slice(&tag);
         }
-        self.put_footer(&mut block, key, id);
-        let block = block.freeze();
+        self.put_footer(&mut copied, key, id);
+        block.push(copied.freeze());
         self.compare(key, id, &block)?;
         Ok(block)
     }
@@ -150,21 +166,72 @@ impl BlockBuilder {
     }
 
     /// Tags were computed over the very bytes that are sent, so comparing bytes is enough.
-    fn compare(&self, key: &TagKey, id: BlockId, block: &[u8]) -> Result<()> {
-        check_header(key, id, block)?;
-        let footer = read_footer(key, id, block.len() as u64, block)?;
+    fn compare(&self, key: &TagKey, id: BlockId, block: &Body) -> Result<()> {
+        let (first, last) = match block.pieces() {
+            [first, .., last] => (first, last),
+            [only] => (only, only),
+            [] => (&Bytes::new(), &Bytes::new()),
+        };
+        check_header(key, id, first)?;
+        let footer = read_footer(key, id, block.len() as u64, last)?;
+        let mut rest = Rest { pieces: block.pieces(), within: 0 };
+        rest.skip(HEADER_BYTES as usize);
         let same = self.frames().eq(footer)
-            && self.drafts.iter().all(|Draft { frame, stored, .. }| {
-                let mut rest = &block[frame.at as usize..][..frame.stored as usize];
-                stored.iter().all(|piece| match rest.split_at_checked(piece.len()) {
-                    Some((head, tail)) => {
-                        rest = tail;
-                        head == piece
-                    }
-                    None => false,
-                })
+            && self.drafts.iter().all(|draft| {
+                let same = draft.stored.iter().all(|piece| rest.continues_with(piece));
+                rest.skip(TAG_BYTES);
+                same
             });
         if same { Ok(()) } else { Err(corrupt(id, "a block was not encoded as it should be")) }
+    }
+}
+
+impl Draft {
+    /// Whether the bytes are sent from where they are.
+    fn is_lent(&self) -> bool {
+        self.frame.stored as usize >= LENT_BYTES_MIN * self.stored.len()
+    }
+}
+
+/// What is left of an encoded block while it is compared.
+struct Rest<'a> {
+    pieces: &'a [Bytes],
+    /// How much of the first piece is passed.
+    within: usize,
+}
+
+impl<'a> Rest<'a> {
+    fn skip(&mut self, mut length: usize) {
+        while length > 0
+            && let Some(next) = self.next(length)
+        {
+            length -= next.len();
+        }
+    }
+
+    fn continues_with(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let Some(next) = self.next(bytes.len()) else { return false };
+            let (head, tail) = bytes.split_at(next.len());
+            // What is lent is the very same memory.
+            if !std::ptr::eq(head, next) && head != next {
+                return false;
+            }
+            bytes = tail;
+        }
+        true
+    }
+
+    /// At most `length` bytes that lie together; `None` at the end.
+    fn next(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (piece, others) = self.pieces.split_first()?;
+        let end = piece.len().min(self.within + length);
+        let next = &piece[self.within..end];
+        self.within = end;
+        if end == piece.len() {
+            (self.pieces, self.within) = (others, 0);
+        }
+        Some(next)
     }
 }
 

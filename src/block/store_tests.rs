@@ -1,6 +1,7 @@
 //! Writer and reader on a bucket in memory that loses answers, refuses and damages.
 #![cfg(feature = "testing")]
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -64,6 +65,18 @@ fn refs(stored: &StoredBlock) -> Vec<FrameRef> {
 }
 
 impl Bench {
+    /// What landed of each frame, which must be exactly one answer.
+    async fn fetch(&self, block: BlockId, frames: &[FrameRef]) -> Vec<Result<Bytes>> {
+        let landed: Vec<_> = frames.iter().map(|_| OnceLock::new()).collect();
+        let land = |place: usize, answer| landed[place].set(answer).expect("it landed once");
+        self.reader.fetch(block, frames, &land).await;
+        landed.into_iter().map(|answer| answer.into_inner().expect("it landed")).collect()
+    }
+
+    async fn read_frames(&self, block: BlockId, frames: &[FrameRef]) -> Result<Vec<Bytes>> {
+        self.fetch(block, frames).await.into_iter().collect()
+    }
+
     /// Changes one stored byte of a block.
     async fn damage(&self, block: BlockId, at: usize) {
         let name = name::block(block);
@@ -84,7 +97,7 @@ async fn a_stored_block_is_read_with_one_request() {
     let mut frames = refs(&stored);
     frames.swap(0, 8);
     let before = bench.bucket.counts().get;
-    let found = bench.reader.read_frames(stored.id, &frames).await.unwrap();
+    let found = bench.read_frames(stored.id, &frames).await.unwrap();
     assert_eq!(bench.bucket.counts().get, before + 1);
     assert_eq!((&found[0], &found[8], &found[4]), (&plain(8), &plain(0), &plain(4)));
     assert_eq!(bench.reader.read_footer(stored.id).await.unwrap(), stored.frames);
@@ -98,7 +111,7 @@ async fn a_flipped_bit_in_a_stored_block_is_never_returned() {
     let stored = bench.writer.store(&block_of(3)).await.unwrap();
     let frames = refs(&stored);
     bench.damage(stored.id, frames[1].at as usize + 7).await;
-    let found = bench.reader.fetch(stored.id, &frames).await;
+    let found = bench.fetch(stored.id, &frames).await;
     assert_eq!(found[0].as_ref().unwrap(), &plain(0));
     assert_eq!(found[2].as_ref().unwrap(), &plain(2));
     let error = found[1].as_ref().unwrap_err();
@@ -114,7 +127,7 @@ async fn a_block_that_was_cut_is_read_up_to_the_cut() {
     let (name, frames) = (name::block(stored.id), refs(&stored));
     let got = bench.bucket.get(&name, None, None).await.unwrap().unwrap();
     bench.bucket.put(&name, got.body.slice(..frames[2].at as usize)).await.unwrap();
-    let found = bench.reader.fetch(stored.id, &frames).await;
+    let found = bench.fetch(stored.id, &frames).await;
     assert!(found[..2].iter().all(Result::is_ok));
     assert_eq!(found[2].as_ref().unwrap_err().kind(), Kind::Corrupt);
     assert!(bench.reader.read_footer(stored.id).await.is_err());
@@ -125,7 +138,7 @@ async fn a_block_that_is_gone_is_said_to_be_gone() {
     let bench = bench(Faults::default());
     let stored = bench.writer.store(&block_of(1)).await.unwrap();
     bench.bucket.delete(&[name::block(stored.id)]).await.unwrap();
-    let error = bench.reader.read_frames(stored.id, &refs(&stored)).await.unwrap_err();
+    let error = bench.read_frames(stored.id, &refs(&stored)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
 }
 
@@ -136,7 +149,7 @@ async fn lost_answers_delay_a_block_and_nothing_else() {
     let bench = bench(faults);
     for _ in 0..20 {
         let stored = bench.writer.store(&block_of(2)).await.unwrap();
-        assert!(bench.reader.read_frames(stored.id, &refs(&stored)).await.is_ok());
+        assert!(bench.read_frames(stored.id, &refs(&stored)).await.is_ok());
     }
     assert!(bench.faults.ops_seen() > 20);
     assert_eq!(bench.writer.uploads(), Uploads { stored: 20, ..Uploads::default() });

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -17,6 +16,7 @@ use crate::crypto::TagKey;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::object::Body;
 use crate::object::Bucket;
 use crate::object::name;
 use crate::types::BlockId;
@@ -74,8 +74,7 @@ struct Progress {
 }
 
 impl BlockWriter {
-    /// A writer for `session` that has at most `permits` blocks under way at once, each of which
-    /// holds its encoded bytes.
+    /// A writer for `session` that has at most `permits` blocks under way at once.
     pub fn new(
         bucket: Bucket,
         key: TagKey,
@@ -153,12 +152,12 @@ impl Inner {
 
     /// Sends one block until it is stored or refused. The same bytes under the same id are the
     /// same object, so a lost answer does no harm.
-    async fn send(&self, id: BlockId, body: Bytes) -> Result<()> {
+    async fn send(&self, id: BlockId, body: Body) -> Result<()> {
         let name = name::block(id);
         let mut wait = self.wait_first;
         loop {
             let mut attempt = Attempt::start(self);
-            let error = match self.bucket.put(&name, body.clone()).await {
+            let error = match self.bucket.put_pieces(&name, body.clone()).await {
                 Ok(_) => {
                     attempt.stored(body.len() as u64);
                     return Ok(());

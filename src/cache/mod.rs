@@ -67,6 +67,12 @@ impl FrameCache {
         self.0.peek((block, at))
     }
 
+    /// Whether a frame is here or on its way.
+    pub fn knows(&self, block: BlockId, at: u32) -> bool {
+        let key = (block, at);
+        self.0.frames.contains(&key) || self.0.flights.lock().contains_key(&key)
+    }
+
     /// The plain bytes of `frames` of `block`, in their order; what is not here comes from
     /// `source`. Fails as the source does, for every reader that waited for the frame.
     pub async fn read<S: FrameSource>(
@@ -88,10 +94,18 @@ impl FrameCache {
         Ok(found)
     }
 
-    /// Fetches what is not here yet, without waiting for it. The caller bounds how much it asks
-    /// for; a failure shows when the frame is read.
+    /// Fetches what is not here yet, without waiting for it, as long as what is under way takes
+    /// half the cache at most: many readers of streams share that. A failure shows when the frame
+    /// is read.
     pub fn prefetch<S: FrameSource>(&self, source: &S, block: BlockId, frames: &[FrameRef]) {
-        self.begin(source, block, frames);
+        let mut room = (self.capacity_bytes() / 2).saturating_sub(self.flying_bytes());
+        let fits = |frame: &&FrameRef| {
+            let left = room.checked_sub(frame.plain as usize);
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let count = frames.iter().take_while(fits).count();
+        self.begin(source, block, &frames[..count]);
     }
 
     /// Keeps a frame that was just written. `bytes` should own no more than they show.
@@ -101,8 +115,17 @@ impl FrameCache {
 
     /// Bytes in the cache and in fetches under way.
     pub fn used_bytes(&self) -> usize {
-        let flying: usize = self.0.flights.lock().values().map(|flight| flight.plain_bytes).sum();
-        self.0.frames.usage() + flying
+        self.0.frames.usage() + self.flying_bytes()
+    }
+
+    /// Bytes in fetches under way.
+    pub fn flying_bytes(&self) -> usize {
+        self.0.flights.lock().values().map(|flight| flight.plain_bytes).sum()
+    }
+
+    /// Bytes that the cache keeps at most.
+    pub fn capacity_bytes(&self) -> usize {
+        self.0.frames.capacity()
     }
 
     /// Finds each frame here or in a fetch, and starts one fetch for all the others.
@@ -175,15 +198,15 @@ struct Landing {
 impl Landing {
     async fn fetch<S: FrameSource>(self, source: &S) {
         let Departing { frames, senders } = &self.departing;
-        let answers = source.fetch(self.block, frames).await;
-        for ((frame, sender), answer) in frames.iter().zip(senders).zip(answers) {
-            let key = (self.block, frame.at);
+        let land = |place: usize, answer: Result<Bytes>| {
+            let key = (self.block, frames[place].at);
             if let Ok(bytes) = &answer {
                 self.inner.frames.insert(key, bytes.clone());
             }
             self.inner.flights.lock().remove(&key);
-            sender.send_replace(Some(answer.map_err(Arc::new)));
-        }
+            senders[place].send_replace(Some(answer.map_err(Arc::new)));
+        };
+        source.fetch(self.block, frames, &land).await;
     }
 }
 

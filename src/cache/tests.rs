@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::block::Codec;
+use crate::block::Land;
 use crate::types::SessionId;
 
 const PLAIN_BYTES: u32 = 1000;
@@ -29,18 +30,14 @@ impl Numbers {
 }
 
 impl FrameSource for Numbers {
-    async fn fetch(&self, block: BlockId, frames: &[FrameRef]) -> Vec<Result<Bytes>> {
+    async fn fetch(&self, block: BlockId, frames: &[FrameRef], land: &Land<'_>) {
         self.asked.fetch_add(frames.len(), SeqCst);
         self.gate.acquire().await.unwrap().forget();
-        frames
-            .iter()
-            .map(|frame| {
-                if frame.index >= self.broken {
-                    return Err(Error::new(Kind::Corrupt, "damaged").with("block", block));
-                }
-                Ok(content(frame))
-            })
-            .collect()
+        for (place, frame) in frames.iter().enumerate() {
+            let broken = Error::new(Kind::Corrupt, "damaged").with("block", block);
+            let whole = frame.index < self.broken;
+            land(place, if whole { Ok(content(frame)) } else { Err(broken) });
+        }
     }
 }
 

@@ -40,10 +40,10 @@ pub(super) fn run(args: &FsckArgs, config: &ConfigArgs) -> Result<Outcome> {
 }
 
 fn findings(args: &FsckArgs, config: &ConfigArgs) -> Result<Vec<String>> {
-    if let Some(mount) = mount::writing_mount(&args.name)? {
+    let config = config.load()?.volume(&args.name)?;
+    if let Some(mount) = mount::writing_mount(&config)? {
         return mount.fsck();
     }
-    let config = config.load()?.volume(&args.name)?;
     let work = async |volume: &Volume| volume.fsck().await;
     mount::runtime()?.block_on(with_volume(&config, Access::Read, work))
 }

@@ -38,10 +38,10 @@ pub(super) fn run(args: &GcArgs, config: &ConfigArgs) -> Result<Outcome> {
 }
 
 fn collect(name: &str, config: &ConfigArgs) -> Result<(u64, u64)> {
-    if let Some(mount) = mount::writing_mount(name)? {
+    let config = config.load()?.volume(name)?;
+    if let Some(mount) = mount::writing_mount(&config)? {
         return mount.gc();
     }
-    let config = config.load()?.volume(name)?;
     let work = async |volume: &Volume| volume.gc().await;
     mount::runtime()?.block_on(with_volume(&config, Access::Write, work))
 }

@@ -13,8 +13,11 @@ mod status;
 mod sync;
 mod volume;
 mod providers;
+mod probe;
 mod fsck;
 mod gc;
+mod audit;
+mod iam;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -55,10 +58,16 @@ enum Command {
     Volume(volume::VolumeCommand),
     /// Show what each provider can do, and how that is known
     Providers(providers::ProvidersArgs),
+    /// Measure what a live bucket does, and compare it with its provider's row
+    Probe(probe::ProbeArgs),
     /// Check every invariant of a volume; changes nothing
     Fsck(fsck::FsckArgs),
     /// Delete blocks that nothing refers to
     Gc(gc::GcArgs),
+    /// Ask the store how each object is encrypted, and repair on request
+    Audit(audit::AuditArgs),
+    /// Print the least permissions that a volume needs, for its provider
+    Iam(iam::IamArgs),
 }
 
 /// Runs the program as its name and arguments say. A panic is an error like others: one sentence.
@@ -70,6 +79,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch() -> u8 {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    mount::keep_posture_log();
     let name = arguments.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
     if arguments.get(1).is_some_and(|first| first == mount::DAEMON_COMMAND) {
         return mount::run_daemon().map_or_else(|error| exit::code(error.kind()), |()| 0);
@@ -121,8 +131,11 @@ fn run(cli: Cli) -> Result<Outcome> {
         Command::Sync(args) => sync::run(&args),
         Command::Volume(command) => volume::run(command, config),
         Command::Providers(args) => providers::run(&args, config),
+        Command::Probe(args) => probe::run(&args, config),
         Command::Fsck(args) => fsck::run(&args, config),
         Command::Gc(args) => gc::run(&args, config),
+        Command::Audit(args) => audit::run(&args, config),
+        Command::Iam(args) => iam::run(&args, config),
     }
 }
 
@@ -154,12 +167,19 @@ mod tests {
             "cairnfs sync /mnt",
             "cairnfs volume create photos --sse aes256 --block-size 4MiB",
             "cairnfs --config c.toml volume list --json",
+            "cairnfs volume create scratch --sse --allow-unencrypted",
+            "mount.cairnfs start scratch /mnt --sse --allow-unencrypted",
             "cairnfs volume show photos",
             "cairnfs volume set photos --sse none",
             "cairnfs volume delete photos --yes photos",
             "cairnfs providers --json",
             "cairnfs providers show minio",
+            "cairnfs probe photos --json --thorough",
+            "cairnfs probe photos --toml --kms-key K",
+            "cairnfs probe --provider s3 --bucket b --endpoint http://127.0.0.1:9000",
             "cairnfs fsck photos --json",
+            "cairnfs audit photos --fix --csv a.csv --html a.html --rate 500 --json",
+            "cairnfs iam photos --bucket-policy",
             "cairnfs gc photos --set volumes.photos.region=eu-west-1",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -168,7 +188,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told() {
-        for line in ["cairnfs dance", "cairnfs start photos", "cairnfs stop", "cairnfs status -x"] {
+        for line in [
+            "cairnfs dance",
+            "cairnfs start photos",
+            "cairnfs stop",
+            "cairnfs status -x",
+            "cairnfs probe",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

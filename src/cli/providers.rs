@@ -21,6 +21,9 @@ pub(super) struct ProvidersArgs {
     command: Option<ProvidersCommand>,
     #[command(flatten)]
     output: OutputArgs,
+    /// Print the table of `docs/providers.md`
+    #[arg(long)]
+    markdown: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -42,25 +45,39 @@ pub(super) fn run(args: &ProvidersArgs, config: &ConfigArgs) -> Result<Outcome> 
         Some(ProvidersCommand::Show { name, output }) => {
             show(&*matrix.provider(name)?, output.json || args.output.json)?;
         }
+        None if args.markdown => output::data(matrix.markdown().trim_end()),
         None if args.output.json => {
             output::json(&matrix.providers().map(|row| row_json(row)).collect::<Vec<_>>())?;
         }
         None => {
-            let head = ["PROVIDER", "STORE", "ASKED BY", "AT REST", "CREATE IF ABSENT"];
+            let head = [
+                "PROVIDER",
+                "STORE",
+                "ASKED BY",
+                "AT REST",
+                "CREATE IF ABSENT",
+                "CONFIDENCE",
+                "LOOKED AT",
+            ];
             let mut rows = vec![head.map(str::to_owned).to_vec()];
-            rows.extend(matrix.providers().map(|row| {
-                let claims = [word(&row.sse_request), word(&row.at_rest)];
-                let create = word(&row.conditional_create);
-                [row.name.clone(), row.title.clone()]
-                    .into_iter()
-                    .chain(claims)
-                    .chain([create])
-                    .collect()
-            }));
+            rows.extend(matrix.providers().map(|row| summary(row)));
             output::data(output::table(&rows));
         }
     }
     Ok(Outcome::Done)
+}
+
+/// A row of the list: what matters most, and how far it can be relied on.
+fn summary(row: &Provider) -> Vec<String> {
+    vec![
+        row.name.clone(),
+        row.title.clone(),
+        word(&row.sse_request),
+        word(&row.at_rest),
+        word(&row.conditional_create),
+        word(&row.confidence()),
+        row.looked_at().to_string(),
+    ]
 }
 
 fn show(row: &Provider, as_json: bool) -> Result<()> {
@@ -86,21 +103,32 @@ fn row_json(row: &Provider) -> Value {
         "name": row.name,
         "title": row.title,
         "service": row.service,
+        "api": row.api,
+        "deployment_dependent": row.deployment_dependent,
+        "not_yet": row.not_yet,
         "endpoint": row.endpoint,
         "region": row.region,
-        "deployment_dependent": row.deployment_dependent,
+        "access": row.access,
         "sse_request": row.sse_request,
         "at_rest": row.at_rest,
         "at_rest_since": row.at_rest_since.map(|day| day.to_string()),
+        "operations": row.operations,
+        "copy_keeps": row.copy_keeps,
         "proof": row.proof,
+        "refusals": row.refusals,
         "omit_on_refusal": row.omit_on_refusal,
         "kms": row.kms,
         "dsse": row.dsse,
         "customer_key": row.customer_key,
-        "conditional_create": row.conditional_create,
-        "conditional_update": row.conditional_update,
+        "bucket_default_probe": row.bucket_default_probe,
+        "checksum": row.checksum,
         "delete_batch": row.delete_batch,
-        "single_put_max_bytes": row.single_put_max,
+        "delete_needs_md5": row.delete_needs_md5,
+        "list_version": row.list_version,
+        "conditional_create": row.conditional_create,
+        "conflict_statuses": row.conflict_statuses,
+        "conditional_update": row.conditional_update,
+        "limits": row.limits,
         "costs": row.costs,
         "evidence": row.evidence,
     })

@@ -26,6 +26,9 @@ pub(super) struct StartArgs {
     /// Ask for server-side encryption: aes256, kms:KEY, …; alone: the provider's usual mode
     #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true)]
     sse: Option<Option<String>>,
+    /// Go on without encryption where the store cannot encrypt
+    #[arg(long)]
+    allow_unencrypted: bool,
     /// Write nothing at all
     #[arg(long)]
     read_only: bool,
@@ -90,6 +93,7 @@ impl StartArgs {
             None => "sse".to_owned(),
         });
         request.options.extend(sse);
+        request.options.extend(flag(self.allow_unencrypted, "allow-unencrypted"));
         request.options.extend(flag(self.read_only, "ro"));
         request.options.extend(flag(self.takeover, "takeover"));
         request.options.extend(value(&self.memory, "memory"));

@@ -65,13 +65,17 @@ fn live(live: &Live) -> Vec<String> {
             bytes(epoch.dirty_bytes)
         ),
         format!(
-            "  sse       {} ({}): {} confirmed, {} by the provider's default, {} unconfirmed",
-            sse.asked, sse.verify, sse.confirmed, sse.provider_default, sse.unconfirmed
+            "  sse       {} ({}): {} confirmed, {} by the provider's default, {} unconfirmed, \
+             {} not asked for",
+            sse.asked, sse.verify, sse.confirmed, sse.provider_default, sse.unconfirmed, sse.absent
         ),
         format!("  memory    {} of {}", bytes(memory.used_bytes), bytes(memory.limit_bytes)),
     ];
     lines.extend(live.store.last_error.iter().map(|error| format!("  last error: {error}")));
+    lines.extend(sse.key.iter().map(|key| format!("  key       {key}")));
     lines.extend(sse.first_unconfirmed.iter().map(|name| format!("  unconfirmed since: {name}")));
+    lines.extend(sse.last_unconfirmed.iter().map(|name| format!("  unconfirmed last: {name}")));
+    lines.extend(sse.posture_log.iter().map(|log| format!("  sse log   {}", log.display())));
     lines.extend(live.broken.iter().map(|why| format!("  nothing can be written: {why}")));
     lines
 }

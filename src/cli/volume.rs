@@ -30,6 +30,9 @@ pub(super) enum VolumeCommand {
         /// The encryption that every mount will ask for: aes256, kms:KEY, …
         #[arg(long, value_name = "MODE", num_args = 0..=1)]
         sse: Option<Option<SseMode>>,
+        /// Go on without encryption where the store cannot encrypt
+        #[arg(long)]
+        allow_unencrypted: bool,
         /// Bytes of a block, 256KiB to 64MiB
         #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = size)]
         block_size: u64,
@@ -69,8 +72,14 @@ pub(super) enum VolumeCommand {
 /// `volume …`.
 pub(super) fn run(command: VolumeCommand, config: &ConfigArgs) -> Result<Outcome> {
     match command {
-        VolumeCommand::Create { name, sse, block_size, output } => {
-            create(&config.load()?.volume(&name)?, sse, block_size, output)
+        VolumeCommand::Create { name, sse, allow_unencrypted, block_size, output } => {
+            let asked = MountConfig {
+                sse_asked: sse.is_some(),
+                sse: sse.flatten(),
+                allow_unencrypted,
+                ..Default::default()
+            };
+            create(&config.load()?.volume(&name)?, asked, block_size, output)
                 .map_err(|error| error.while_doing(format!("cannot create volume `{name}`")))
         }
         VolumeCommand::List { output } => list(config, output),
@@ -86,22 +95,26 @@ pub(super) fn run(command: VolumeCommand, config: &ConfigArgs) -> Result<Outcome
 
 fn create(
     config: &VolumeConfig,
-    sse: Option<Option<SseMode>>,
+    mut asked: MountConfig,
     block_size: u64,
     output: OutputArgs,
 ) -> Result<()> {
-    let asked = MountConfig { sse_asked: sse.is_some(), sse: sse.flatten(), ..Default::default() };
+    asked.allow_unencrypted |= config.mount.allow_unencrypted;
     let too_large = |_| Error::new(Kind::Usage, "a block has 64MiB at most");
     let options = CreateOptions {
-        sse: asked.asked_mode(config.sse.as_ref()),
+        sse: config.asked_mode(&asked),
         block_bytes: u32::try_from(block_size).map_err(too_large)?,
     };
+    if let Some(notice) = config.unencrypted_notice(&asked) {
+        output::say(format!("note: {notice}"));
+    }
     let ambient = Ambient::system();
     let summary = mount::runtime()?.block_on(Volume::create(config, options, &ambient))?;
     match output.json {
         true => output::json(&summary_json(config, &summary)),
         false => {
             output::say(format!("created volume `{}`", config.name));
+            summary.notices.iter().for_each(|notice| output::say(format!("note: {notice}")));
             output::say(summary_text(config, &summary));
             Ok(())
         }
@@ -147,22 +160,26 @@ fn show(config: &VolumeConfig, output: OutputArgs) -> Result<()> {
 }
 
 fn set(name: &str, mode: &SseMode, config: &ConfigArgs) -> Result<()> {
-    match mount::writing_mount(name)? {
-        Some(mount) => mount.set_sse(mode)?,
+    let config = config.load()?.volume(name)?;
+    let from = match mount::writing_mount(&config)? {
+        Some(mount) => {
+            mount.set_sse(mode)?;
+            "now"
+        }
         None => {
-            let config = config.load()?.volume(name)?;
             mount::runtime()?
                 .block_on(Volume::set_sse(&config, mode.clone()))
                 .map_err(|error| create_first(name, error))?;
+            "its next mount"
         }
-    }
-    output::say(format!("volume `{name}` asks for `{mode}` from its next mount on"));
+    };
+    output::say(format!("volume `{name}` asks for `{mode}` from {from} on"));
     Ok(())
 }
 
 fn delete(name: &str, yes: Option<String>, config: &ConfigArgs) -> Result<()> {
     let config = config.load()?.volume(name)?;
-    if let Some(mount) = mount::mounts_of(name)?.first() {
+    if let Some(mount) = mount::mounts_at(&config)?.first() {
         let dir = mount.mountpoint().display();
         return Err(Error::new(Kind::Busy, format!("it is mounted at `{dir}`"))
             .hint(format!("stop it first: `cairnfs stop {dir}`")));
@@ -187,8 +204,18 @@ fn delete(name: &str, yes: Option<String>, config: &ConfigArgs) -> Result<()> {
         return Err(Error::new(Kind::Usage, format!("`{answer}` is not its name"))
             .hint("nothing was deleted"));
     }
-    let objects = runtime.block_on(Volume::delete(&config))?;
-    output::say(format!("deleted volume `{name}`: {objects} objects"));
+    let deleted = runtime.block_on(Volume::delete(&config))?;
+    output::say(format!(
+        "deleted volume `{name}`: {} objects, {} old versions and delete markers",
+        deleted.objects, deleted.versions
+    ));
+    output::say(match &deleted.unproven {
+        None => "nothing of it is left, no version and no delete marker".to_owned(),
+        Some(why) => format!("no object of it is left; whether old versions are: {why}"),
+    });
+    for upload in &deleted.uploads {
+        output::say(format!("an unfinished upload that is not the volume's stays: {upload}"));
+    }
     Ok(())
 }
 

@@ -52,6 +52,7 @@ pub(super) struct RawVolume {
     pub(super) credentials: Option<RawCredentials>,
     pub(super) sse: Option<SseMode>,
     pub(super) sse_verify: Option<SseVerify>,
+    pub(super) allow_unencrypted: Option<bool>,
     pub(super) metadata: RawMetadata,
     pub(super) memory: Option<Size>,
     pub(super) commit_interval: Option<Span>,

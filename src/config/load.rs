@@ -104,6 +104,18 @@ impl Config {
         build().map_err(|error| error.while_doing(format!("{}: volume `{name}`", entry.at)))
     }
 
+    /// A volume that is in no file: keys and values as a `[volumes.NAME]` table would have them.
+    pub fn described(&self, keys: &[(&str, &str)]) -> Result<VolumeConfig> {
+        let mut table = toml::Table::new();
+        for (key, value) in keys {
+            table.extend(assignment(key, value)?.1);
+        }
+        let provider = table.get("provider").and_then(toml::Value::as_str).unwrap_or_default();
+        let row = self.matrix.provider(provider)?;
+        let entry = Entry { at: "the command line".to_owned(), provider: Some(row.clone()), table };
+        VolumeConfig::build("probe", entry.raw()?, row, self.standard_region.as_deref())
+    }
+
     fn entry(&self, name: &str) -> Result<&Entry> {
         self.volumes.get(name).ok_or_else(|| match &self.origin {
             Some(path) => {
@@ -223,7 +235,8 @@ fn refuse_weaker(file: &RawVolume, over: &RawVolume) -> Result<()> {
     };
     let weaker_verify =
         over.sse_verify == Some(SseVerify::Warn) && file.sse_verify != Some(SseVerify::Warn);
-    if weaker_mode || weaker_verify {
+    let unencrypted = over.allow_unencrypted == Some(true) && file.allow_unencrypted != Some(true);
+    if weaker_mode || weaker_verify || unencrypted {
         return Err(Error::new(Kind::Policy, "one call cannot weaken a volume's encryption")
             .hint("change the config file, and use `cairnfs volume set NAME --sse MODE`"));
     }

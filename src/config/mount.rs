@@ -21,8 +21,9 @@ const COMMIT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const COMMIT_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 
 /// Words of our own, with and without a value.
-const OWN_OPTIONS: [&str; 19] = [
+const OWN_OPTIONS: [&str; 20] = [
     "sse",
+    "allow-unencrypted",
     "ro",
     "rw",
     "read-only",
@@ -83,6 +84,8 @@ pub struct MountConfig {
     pub sse_asked: bool,
     /// The mode asked for at this start, if one was named.
     pub sse: Option<SseMode>,
+    /// Encryption asked of a store that cannot encrypt is done without.
+    pub allow_unencrypted: bool,
     /// Where to log instead of the journal.
     pub log_file: Option<PathBuf>,
     /// Where to cache blocks; not available yet.
@@ -107,6 +110,7 @@ impl Default for MountConfig {
             takeover: false,
             sse_asked: false,
             sse: None,
+            allow_unencrypted: false,
             log_file: None,
             cache_dir: None,
             cache_size_bytes: None,
@@ -193,6 +197,7 @@ impl MountConfig {
             "allow-other" => (&mut self.allow_other, true),
             "foreground" => (&mut self.foreground, true),
             "takeover" => (&mut self.takeover, true),
+            "allow-unencrypted" => (&mut self.allow_unencrypted, true),
             "sse" if value.is_none() => (&mut self.sse_asked, true),
             // Checked by the kernel always; names are ours.
             "default-permissions" | "fsname" | "subtype" => return Ok(true),

@@ -91,12 +91,20 @@ fn every_volume_of_the_manual_is_understood() {
     assert_eq!(photos.sse, Some(SseMode::Kms("KEY".to_owned())));
     assert_eq!(photos.credentials, Credentials::Chain);
 
-    assert_eq!(volume("logs").verify(), SseVerify::Warn);
+    assert_eq!(volume("logs").verify(&SseMode::Aes256), SseVerify::Warn);
     assert_eq!(volume("logs").region.as_deref(), Some("auto"));
-    assert_eq!(volume("lab").verify(), SseVerify::Strict);
+    assert_eq!(volume("lab").verify(&SseMode::Aes256), SseVerify::Strict);
     assert_eq!(volume("lab").endpoint.as_deref(), Some("http://minio.lab:9000"));
     assert_eq!(volume("office").endpoint.as_deref(), Some("https://acme.blob.core.windows.net"));
     assert_eq!(volume("tax").credentials, Credentials::Command("vault-read oci".to_owned()));
+}
+
+#[test]
+fn a_key_of_ones_own_is_proved_also_where_the_store_documents_encryption() {
+    let logs = load(EVERY_PROVIDER, &[]).unwrap().volume("logs").unwrap();
+    let own = SseMode::CustomerKeyFile("/key".into());
+    assert_eq!(logs.verify(&own), SseVerify::Strict);
+    assert_eq!(logs.verify(&SseMode::Aes256), SseVerify::Warn);
 }
 
 #[test]
@@ -150,6 +158,7 @@ fn a_volume_that_contradicts_its_row_is_refused() {
         (minio.to_owned() + "namespace = \"x\"", "`namespace` means nothing for provider `minio`"),
         (minio.to_owned() + "prefix = \"a/../b\"", "`a/../b` is no prefix"),
         (minio.to_owned() + "sse = { dsse = \"K\" }", "MinIO has no DSSE-KMS"),
+        (minio.to_owned() + "sse = { kms = \"two words\" }", "`two words` is no key's name"),
         (minio.to_owned() + "memory = 1024", "1KiB of memory is too little"),
         (minio.to_owned() + "metadata.engine = \"postgres\"", "`postgres` is not available yet"),
         (
@@ -173,6 +182,38 @@ fn a_volume_that_contradicts_its_row_is_refused() {
 }
 
 #[test]
+fn a_provider_that_holds_no_volumes_yet_says_why() {
+    let told = refusal("provider = \"amazon-s3-express\"\nbucket = \"b--euc1-az1--x-s3\"");
+    assert!(told.contains("cannot hold a volume yet: its directory buckets"), "{told}");
+}
+
+#[test]
+fn a_store_that_cannot_encrypt_is_done_without_only_where_that_is_allowed() {
+    let asked = |keys: &str, words: &str| {
+        let text = format!("[volumes.v]\nprovider = \"local\"\npath = \"/x\"\n{keys}\n");
+        let volume = load(&text, &[]).unwrap().volume("v").unwrap();
+        let mut mount = volume.mount.clone();
+        words.split_whitespace().for_each(|word| mount.apply_option(word).unwrap());
+        volume.asked_mode(&mount)
+    };
+    assert_eq!(asked("", "sse"), Some(SseMode::Aes256));
+    assert_eq!(asked("", "sse allow-unencrypted"), Some(SseMode::None));
+    assert_eq!(asked("sse = \"aes256\"", ""), Some(SseMode::Aes256));
+    assert_eq!(asked("sse = \"aes256\"", "allow-unencrypted"), Some(SseMode::None));
+    assert_eq!(asked("sse = \"aes256\"\nallow-unencrypted = true", ""), Some(SseMode::None));
+    assert_eq!(asked("", "allow-unencrypted"), None);
+    assert_eq!(asked("", "sse=kms:K allow-unencrypted"), Some(SseMode::Kms("K".to_owned())));
+    let minio = "[volumes.v]\nprovider = \"minio\"\nendpoint = \"https://m\"\nbucket = \"b\"\n";
+    let minio = load(minio, &[]).unwrap().volume("v").unwrap();
+    let mut mount = minio.mount.clone();
+    for word in ["sse", "allow-unencrypted"] {
+        mount.apply_option(word).unwrap();
+    }
+    assert_eq!(minio.asked_mode(&mount), Some(SseMode::Aes256), "this store can encrypt");
+    assert_eq!(minio.notices(&mount), [""; 0]);
+}
+
+#[test]
 fn one_call_overrides_a_key_but_never_weakens_encryption() {
     let set = |setting| load(EVERY_PROVIDER, &[setting]);
     let photos = |setting| set(setting).unwrap().volume("photos").unwrap();
@@ -187,6 +228,7 @@ fn one_call_overrides_a_key_but_never_weakens_encryption() {
         ("volumes.photos.sse=none", "one call cannot weaken a volume's encryption"),
         ("volumes.photos.sse=aes256", "one call cannot weaken a volume's encryption"),
         ("volumes.photos.sse-verify=warn", "one call cannot weaken a volume's encryption"),
+        ("volumes.scratch.allow-unencrypted=true", "one call cannot weaken"),
         ("volumes.photos.regoin=x", "--set:1: unknown key `regoin`, did you mean `region`?"),
         ("volumes.potos.region=x", "unknown volume `potos`, did you mean `photos`?"),
         ("volumes.photos.provider=mino", "unknown provider `mino`, did you mean `minio`?"),

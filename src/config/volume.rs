@@ -80,11 +80,13 @@ pub struct VolumeConfig {
 }
 
 impl VolumeConfig {
-    /// What an unconfirmed write means, with the default filled in.
-    pub fn verify(&self) -> SseVerify {
+    /// What an unconfirmed write under `mode` means, with the default filled in: the documentation
+    /// is trusted where a store proves nothing, but never for a key of the user's own.
+    pub fn verify(&self, mode: &SseMode) -> SseVerify {
+        let own_key = !matches!(mode, SseMode::None | SseMode::Aes256);
         self.sse_verify.unwrap_or(match &self.provider.proof {
-            Some(_) => SseVerify::Strict,
-            None => SseVerify::Warn,
+            None if !own_key => SseVerify::Warn,
+            _ => SseVerify::Strict,
         })
     }
 
@@ -99,7 +101,7 @@ impl VolumeConfig {
         }
         if self.sse_verify == Some(SseVerify::Strict)
             && self.provider.proof.is_none()
-            && *mode != SseMode::None
+            && *mode == SseMode::Aes256
         {
             let title = &self.provider.title;
             let message =
@@ -110,6 +112,32 @@ impl VolumeConfig {
         Ok(())
     }
 
+    /// The mode that `mount` asks for here: what it names, else what the file says. `None`: nobody
+    /// asked. Where encryption cannot be had and `mount` allows that, nothing is asked.
+    pub fn asked_mode(&self, mount: &MountConfig) -> Option<SseMode> {
+        let asked = mount.asked_mode(self.sse.as_ref());
+        if self.goes_unencrypted(mount) { Some(SseMode::None) } else { asked }
+    }
+
+    /// What a person who mounts should know although it stops nothing, each a sentence.
+    pub fn notices(&self, mount: &MountConfig) -> Vec<String> {
+        let said = mount.notices().into_iter().map(str::to_owned);
+        said.chain(self.unencrypted_notice(mount)).chain(self.provider.cost_notices()).collect()
+    }
+
+    /// That `mount` goes on without the encryption it asks for, if it does.
+    pub fn unencrypted_notice(&self, mount: &MountConfig) -> Option<String> {
+        let why = self.provider.cannot_encrypt();
+        self.goes_unencrypted(mount)
+            .then(|| format!("{why}: as allowed, nothing is encrypted at rest"))
+    }
+
+    /// Whether `mount` asks for encryption that cannot be had here, and allows that.
+    fn goes_unencrypted(&self, mount: &MountConfig) -> bool {
+        let asked = mount.asked_mode(self.sse.as_ref());
+        mount.allow_unencrypted && asked == Some(SseMode::Aes256) && !self.provider.can_encrypt()
+    }
+
     /// Checks what the file says of volume `name` against its row. `standard_region` is what the
     /// environment says for Amazon's tools.
     pub(super) fn build(
@@ -118,6 +146,11 @@ impl VolumeConfig {
         row: Arc<Provider>,
         standard_region: Option<&str>,
     ) -> Result<Self> {
+        if let Some(reason) = &row.not_yet {
+            let message = format!("{} cannot hold a volume yet: {reason}", row.title);
+            return Err(Error::new(Kind::Unsupported, message)
+                .hint("choose another provider, see `cairnfs providers`"));
+        }
         foreign_keys(&raw, &row)?;
         absolute_paths(&raw)?;
         if raw.metadata.engine == Some(Engine::Postgres) {
@@ -154,8 +187,11 @@ impl VolumeConfig {
             fencing,
             provider: row,
         };
-        if let Some(mode) = &volume.sse {
-            volume.check_mode(mode)?;
+        match &volume.sse {
+            None => {}
+            // Refused or allowed when it is mounted.
+            Some(SseMode::Aes256) if !volume.provider.can_encrypt() => {}
+            Some(mode) => volume.check_mode(mode)?,
         }
         Ok(volume)
     }
@@ -292,6 +328,7 @@ fn mount(raw: &RawVolume) -> Result<MountConfig> {
         readahead_bytes: raw.readahead.map_or(default.readahead_bytes, |size| size.0),
         cache_dir: raw.cache_dir.clone(),
         cache_size_bytes: raw.cache_size.map(|size| size.0),
+        allow_unencrypted: raw.allow_unencrypted.unwrap_or(false),
         ..default
     };
     mount.check()?;

@@ -146,11 +146,19 @@ fn attach_by_helper(dir: &Path, options: &MountOptions) -> Result<OwnedFd> {
     let output = helper.wait_with_output()?;
     match device? {
         Some(device) => Ok(device),
-        None => Err(Error::new(Kind::Denied, complaint(HELPER, &output)).hint(
-            "`allow_other` needs the line `user_allow_other` in /etc/fuse.conf, \
-             and the mount point must be yours",
-        )),
+        None => Err(refused(complaint(HELPER, &output))),
     }
+}
+
+fn refused(complaint: String) -> Error {
+    let hint = if complaint.contains(DEVICE) {
+        "`chmod 666 /dev/fuse`, as it is where udev makes it: the mount itself is what is protected"
+    } else if complaint.contains("allow_other") {
+        "`allow_other` needs the line `user_allow_other` in /etc/fuse.conf"
+    } else {
+        "the mount point must be yours, and writable"
+    };
+    Error::new(Kind::Denied, complaint).hint(hint)
 }
 
 fn helper_options(options: &MountOptions) -> String {
@@ -297,6 +305,18 @@ mod tests {
         let flags = mount_flags(&options(&["dev", "suid", "noexec", "exec", "sync"])).unwrap();
         assert_eq!(flags, MountFlags::NOATIME | MountFlags::SYNCHRONOUS);
         assert_eq!(mount_flags(&options(&["devs"])).unwrap_err().kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn what_the_helper_says_has_its_own_hint() {
+        for (complaint, hint) in [
+            ("fusermount3: failed to open /dev/fuse: Permission denied", "chmod 666"),
+            ("fusermount3: option allow_other only allowed if …", "user_allow_other"),
+            ("fusermount3: user has no write access to mountpoint /mnt", "must be yours"),
+        ] {
+            let error = refused(complaint.to_owned());
+            assert!(error.hint_text().unwrap().contains(hint), "{complaint}");
+        }
     }
 
     #[test]

@@ -60,17 +60,19 @@ impl Writer {
 }
 
 /// Reads one value; whatever does not fit is [`Kind::Corrupt`].
-pub struct Reader {
+pub struct Reader<'a> {
     what: &'static str,
-    rest: Bytes,
+    value: &'a Bytes,
+    /// Plain bytes: a `Bytes` would count its references anew for every byte read.
+    rest: &'a [u8],
 }
 
-impl Reader {
+impl<'a> Reader<'a> {
     /// Begins to read a value called `what`, of exactly `version`.
-    pub fn new(what: &'static str, value: &Bytes, version: u8) -> Result<Self> {
-        match value.first() {
-            Some(&found) if found == version => Ok(Self { what, rest: value.slice(1..) }),
-            Some(&found) => Err(Error::new(
+    pub fn new(what: &'static str, value: &'a Bytes, version: u8) -> Result<Self> {
+        match value.split_first() {
+            Some((&found, rest)) if found == version => Ok(Self { what, value, rest }),
+            Some((&found, _)) => Err(Error::new(
                 Kind::Corrupt,
                 format!("a stored {what} has version {found}, this program knows {version}"),
             )
@@ -81,7 +83,9 @@ impl Reader {
 
     /// One byte.
     pub fn byte(&mut self) -> Result<u8> {
-        Ok(self.raw(1)?[0])
+        let Some((&byte, rest)) = self.rest.split_first() else { return Err(self.fault()) };
+        self.rest = rest;
+        Ok(byte)
     }
 
     /// An unsigned number.
@@ -113,15 +117,19 @@ impl Reader {
     }
 
     /// `length` bytes.
-    pub fn raw(&mut self, length: usize) -> Result<Bytes> {
-        if length > self.rest.len() {
-            return Err(self.fault());
-        }
-        Ok(self.rest.split_to(length))
+    pub fn raw(&mut self, length: usize) -> Result<&'a [u8]> {
+        let (raw, rest) = self.rest.split_at_checked(length).ok_or_else(|| self.fault())?;
+        self.rest = rest;
+        Ok(raw)
+    }
+
+    /// `length` bytes that stay when the value goes, without a copy.
+    pub fn kept(&mut self, length: usize) -> Result<Bytes> {
+        Ok(self.value.slice_ref(self.raw(length)?))
     }
 
     /// Bytes after their length.
-    pub fn bytes(&mut self) -> Result<Bytes> {
+    pub fn bytes(&mut self) -> Result<&'a [u8]> {
         let length = self.small()? as usize;
         self.raw(length)
     }
@@ -153,22 +161,33 @@ mod tests {
         for value in [0, 1, 127, 128, 1 << 32, u64::MAX] {
             let mut writer = Writer::new(1);
             writer.number(value).signed(value.cast_signed()).bytes(b"xy");
-            let mut reader = Reader::new("test", &writer.finish(), 1).unwrap();
+            let written = writer.finish();
+            let mut reader = Reader::new("test", &written, 1).unwrap();
             assert_eq!(reader.number().unwrap(), value);
             assert_eq!(reader.signed().unwrap(), value.cast_signed());
-            assert_eq!(&reader.bytes().unwrap()[..], b"xy");
+            assert_eq!(reader.bytes().unwrap(), b"xy");
             reader.finish().unwrap();
         }
     }
 
     #[test]
     fn what_does_not_fit_is_corrupt_and_never_panics() {
-        let open = |bytes: &'static [u8]| Reader::new("test", &Bytes::from_static(bytes), 1);
-        assert!(open(b"").is_err());
-        assert!(open(b"\x02").is_err());
-        assert!(open(b"\x01").unwrap().byte().is_err());
-        assert!(open(b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f").unwrap().number().is_err());
-        assert!(open(b"\x01\x05ab").unwrap().bytes().is_err());
-        assert!(open(b"\x01x").unwrap().finish().is_err());
+        fn read<T>(
+            value: &'static [u8],
+            read: impl FnOnce(&mut Reader<'_>) -> Result<T>,
+        ) -> Option<T> {
+            read(&mut Reader::new("test", &Bytes::from_static(value), 1).ok()?).ok()
+        }
+        assert!(read(b"", |_| Ok(())).is_none());
+        assert!(read(b"\x02", |_| Ok(())).is_none());
+        assert!(read(b"\x01", |reader| reader.byte()).is_none());
+        assert!(
+            read(b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", |reader| reader.number())
+                .is_none()
+        );
+        assert!(read(b"\x01\x05ab", |reader| reader.bytes().map(<[u8]>::len)).is_none());
+        let value = Bytes::from_static(b"\x01x");
+        assert!(Reader::new("test", &value, 1).unwrap().finish().is_err());
+        assert_eq!(read(b"\x01abc", |reader| reader.kept(2)).unwrap(), Bytes::from_static(b"ab"));
     }
 }

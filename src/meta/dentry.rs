@@ -95,6 +95,11 @@ impl<'a> Place<'a> {
         key::dentry(self.dir, self.hash)
     }
 
+    /// Where the directory's names end.
+    pub(super) fn end(&self) -> Bytes {
+        key::dentries_from(self.dir, self.hash).end
+    }
+
     /// What the name leads to, if it exists.
     pub(super) async fn find(&self, txn: &mut Txn) -> Result<Option<Child>> {
         Ok(find_in(&self.group(txn).await?, self.name).map(Child::from))

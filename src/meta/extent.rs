@@ -232,7 +232,7 @@ impl Chunk {
                 return Err(reader.fault());
             }
             let place = match reader.byte()? {
-                INLINE => Place::Inline(reader.raw(len as usize)?),
+                INLINE => Place::Inline(reader.kept(len as usize)?),
                 STORED => decode_stored(&mut reader, len)?,
                 _ => return Err(reader.fault()),
             };
@@ -261,8 +261,8 @@ fn encode_frames(writer: &mut Writer, frames: &[Frame]) {
     }
 }
 
-fn decode_stored(reader: &mut Reader, len: u32) -> Result<Place> {
-    let block = BlockId(reader.raw(16)?.as_ref().try_into().map_err(|_| reader.fault())?);
+fn decode_stored(reader: &mut Reader<'_>, len: u32) -> Result<Place> {
+    let block = BlockId(reader.raw(16)?.try_into().map_err(|_| reader.fault())?);
     let skip = reader.small()?;
     let count = reader.count()?;
     if count == 0 || reader.byte()? != KEY_GENERATION {

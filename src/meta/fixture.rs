@@ -1,8 +1,13 @@
 //! A volume's metadata in memory, for the tests beside it.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
@@ -11,7 +16,10 @@ use super::Meta;
 use super::NewNode;
 use super::OpenFiles;
 use super::key;
+use super::kv::Batch;
 use super::kv::Engine;
+use super::kv::Entry;
+use super::kv::Fresh;
 use super::kv::MemoryEngine;
 use super::kv::Store;
 use super::kv::Usage;
@@ -49,8 +57,40 @@ impl OpenFiles for Handles {
     }
 }
 
+/// An engine that counts how often it is asked.
+struct Asked {
+    engine: Arc<MemoryEngine>,
+    times: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Engine for Asked {
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        self.engine.get(key).await
+    }
+
+    async fn scan(&self, range: Range<Bytes>, limit: usize) -> Result<Vec<Entry>> {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        self.engine.scan(range, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        self.engine.commit(batch).await
+    }
+
+    fn health(&self) -> Result<()> {
+        self.engine.health()
+    }
+
+    async fn close(&self, deadline: Duration) -> Result<()> {
+        self.engine.close(deadline).await
+    }
+}
+
 pub(super) struct Bed {
     engine: Arc<MemoryEngine>,
+    asked: Arc<AtomicU64>,
     pub(super) meta: Arc<Meta>,
     pub(super) handles: Arc<Handles>,
     pub(super) open: Arc<dyn OpenFiles>,
@@ -68,13 +108,22 @@ impl Bed {
         let value = engine.get(&key::superblock()).await.unwrap().unwrap();
         let superblock = Superblock::decode(&value).unwrap();
         let usage = Usage { inodes: superblock.inodes, bytes: superblock.bytes };
-        let store = Store::new(engine.clone(), usage, 1 << 16);
+        let asked = Arc::new(AtomicU64::new(0));
+        let counted = Asked { engine: engine.clone(), times: asked.clone() };
+        let (ino, content) = (Ino(superblock.ino_limit), ContentId(superblock.content_limit));
+        let fresh = Fresh::of(move |key| key::is_of_session(key, ino, content));
+        let store = Store::new(Arc::new(counted), usage, fresh, 1 << 16);
         let ids = Ids::from(&superblock);
         let meta = Meta::new(store, ids, NameKey::new([7; 32]), Ambient::seeded(2));
         let meta = Arc::new(meta);
         let handles = Arc::new(Handles::default());
         let open: Arc<dyn OpenFiles> = handles.clone();
-        Self { engine, meta, handles, open, epoch: superblock.epoch.0 }
+        Self { engine, asked, meta, handles, open, epoch: superblock.epoch.0 }
+    }
+
+    /// How often the engine was asked since the last time.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.swap(0, Ordering::Relaxed)
     }
 
     /// Makes everything durable, as an epoch does.

@@ -40,6 +40,11 @@ pub fn inode(ino: Ino) -> Bytes {
     key(b'i', &[&ino.0.to_be_bytes()])
 }
 
+/// Where the inodes end that were made about when this one was: 256 numbers side by side.
+pub fn inodes_beside(ino: Ino) -> Bytes {
+    inode(Ino((ino.0 | 0xff).saturating_add(1)))
+}
+
 /// All inodes.
 pub fn inodes() -> Range<Bytes> {
     below(b"i")
@@ -177,6 +182,16 @@ pub fn reclaim_of(key: &[u8]) -> Option<(Epoch, BlockId)> {
     Some((Epoch(number(key, 1)?), BlockId(key.get(9..25)?.try_into().ok()?)))
 }
 
+/// Whether only a session that gives out inode numbers from `ino` on, and content ids from
+/// `content` on, can have made the key: a name in its own directory, an extent of its content.
+pub fn is_of_session(key: &[u8], ino: Ino, content: ContentId) -> bool {
+    match key.first() {
+        Some(b'd') => number(key, 1).is_some_and(|parent| parent >= ino.0),
+        Some(b'e') => number(key, 1).is_some_and(|own| own >= content.0),
+        _ => false,
+    }
+}
+
 /// The smallest key after `key`: where a scan goes on.
 pub fn after(key: &[u8]) -> Bytes {
     let mut next = Vec::with_capacity(key.len() + 1);
@@ -214,6 +229,14 @@ mod tests {
         assert_eq!(block_of(&block(id)), Some(id));
         assert_eq!(xattr_name(&xattr(Ino(1), b"user.a")), b"user.a");
         assert_eq!(chunk_of(b"e12"), None);
+    }
+
+    #[test]
+    fn names_and_extents_tell_whether_a_session_made_them() {
+        let of_session = |key: Bytes| is_of_session(&key, Ino(5), ContentId(9));
+        assert!(of_session(dentry(Ino(5), 0)) && of_session(chunk(ContentId(9), 0)));
+        assert!(!of_session(dentry(Ino(4), u64::MAX >> 8)) && !of_session(chunk(ContentId(8), 1)));
+        assert!(!of_session(inode(Ino(9))) && !of_session(superblock()));
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub fn root_batch(ambient: &Ambient, uid: u32, gid: u32) -> Batch {
 impl Meta {
     /// An inode.
     pub async fn inode(&self, ino: Ino) -> Result<Inode> {
-        match self.store.get(&key::inode(ino)).await? {
+        match self.store.get_among(&key::inode(ino), || key::inodes_beside(ino)).await? {
             Some(value) => Inode::decode(&value),
             None => Err(inode::missing(ino)),
         }
@@ -79,14 +79,18 @@ impl Meta {
     /// What a name leads to.
     pub async fn lookup(&self, parent: Ino, name: &FileName) -> Result<(Ino, Inode)> {
         let place = dentry::Place::new(&self.names, parent, name);
+        // Without facts, which cost more than the look: most names that are looked up are about to
+        // be made, and the kernel hears no more than ENOENT.
+        let missing = || Error::new(Kind::NotFound, "there is no such name");
         let mut seen = None;
         loop {
-            let Some(group) = self.store.get(&place.key()).await? else {
-                return Err(place.missing());
+            let Some(group) = self.store.get_among(&place.key(), || place.end()).await? else {
+                return Err(missing());
             };
             let entries = Dentries::decode(&group)?;
-            let ino = dentry::find_in(&entries, name).ok_or_else(|| place.missing())?.ino;
-            if let Some(value) = self.store.get(&key::inode(ino)).await? {
+            let ino = dentry::find_in(&entries, name).ok_or_else(missing)?.ino;
+            let beside = || key::inodes_beside(ino);
+            if let Some(value) = self.store.get_among(&key::inode(ino), beside).await? {
                 return Ok((ino, Inode::decode(&value)?));
             }
             // An inode goes in one transaction with its last name, maybe between the two looks.

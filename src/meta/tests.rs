@@ -401,3 +401,46 @@ async fn the_checker_counts_every_byte_of_every_block() {
     .await;
     assert_eq!(bed.findings(View::Live).await.len(), 6);
 }
+
+#[tokio::test]
+async fn names_in_a_directory_of_this_session_ask_the_engine_nothing() {
+    let mut bed = Bed::new().await;
+    let old = bed.make(ROOT, "old", DIR).await.unwrap();
+    bed.commit().await;
+    let mut bed = bed.reopened().await;
+    let new = bed.make(ROOT, "new", DIR).await.unwrap();
+    bed.commit().await;
+    bed.asked();
+    for at in 0..100 {
+        let (name, renamed) = (at.to_string(), format!("{at}'"));
+        assert_eq!(kind(bed.meta.lookup(new, &file_name(&name)).await), Kind::NotFound);
+        bed.make(new, &name, FILE).await.unwrap();
+        bed.moved((new, &name), (new, &renamed), RenameMode::Replace).await.unwrap();
+        bed.removed(new, &renamed).await.unwrap();
+    }
+    assert_eq!(bed.asked(), 0);
+    assert_eq!(kind(bed.meta.lookup(old, &file_name("x")).await), Kind::NotFound);
+    assert_eq!(bed.asked(), 1, "an earlier session may have left the name");
+    bed.make(new, "kept", FILE).await.unwrap();
+    bed.commit().await;
+    bed.meta.lookup(new, &file_name("kept")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_walk_through_an_old_directory_asks_the_engine_for_many_names_at_once() {
+    let mut bed = Bed::new().await;
+    let dir = bed.make(ROOT, "d", DIR).await.unwrap();
+    let mut made = Vec::new();
+    for at in 0..100 {
+        made.push(bed.make(dir, &at.to_string(), FILE).await.unwrap());
+    }
+    bed.commit().await;
+    let bed = bed.reopened().await;
+    for (at, ino) in made.into_iter().enumerate() {
+        let found = bed.meta.lookup(dir, &file_name(&at.to_string())).await.unwrap();
+        assert_eq!(found.0, ino);
+        assert_eq!(kind(bed.meta.lookup(dir, &file_name(&format!("{at}'"))).await), Kind::NotFound);
+    }
+    let asked = bed.asked();
+    assert!(asked < 250, "three hundred looks asked the engine {asked} times");
+}

@@ -204,7 +204,7 @@ impl Inode {
     }
 }
 
-fn time(reader: &mut Reader) -> Result<Timestamp> {
+fn time(reader: &mut Reader<'_>) -> Result<Timestamp> {
     let time = Timestamp { seconds: reader.signed()?, nanoseconds: reader.small()? };
     if time.nanoseconds >= 1_000_000_000 { Err(reader.fault()) } else { Ok(time) }
 }
@@ -250,7 +250,7 @@ impl Dentries {
                 index: reader.byte()?,
                 ino: Ino(reader.number()?),
                 kind: reader.small()? << 12,
-                name: FileName::new(&reader.bytes()?).map_err(|_| reader.fault())?,
+                name: FileName::new(reader.bytes()?).map_err(|_| reader.fault())?,
             });
         }
         reader.finish()?;

@@ -20,15 +20,16 @@ use super::mountpoint;
 use super::mountpoint::Detach;
 use super::registry::Entry;
 use super::registry::Registry;
-use super::registry::place_of;
 use super::request::StartRequest;
-use super::request::notices;
 use super::serve::serve;
 use super::status::MountStatus;
 use crate::config::VolumeConfig;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::ops::audit;
+use crate::ops::audit::AuditOptions;
+use crate::ops::audit::Event;
 use crate::provider::SseMode;
 use crate::telemetry;
 use crate::telemetry::Settings;
@@ -71,16 +72,17 @@ pub fn start(request: StartRequest) -> Result<Started> {
     }
     let config = request.mount_config(&volume)?;
     request.log_file = request.log_file.or_else(|| config.log_file.clone());
-    let notices = notices(&config, &volume);
+    let mut notices = volume.notices(&config);
     if request.foreground || config.foreground {
         serve_in_foreground(&request, &notices)?;
     } else {
-        start_daemon(&request)?;
+        notices.extend(start_daemon(&request)?);
     }
     Ok(Started::Now(notices))
 }
 
-fn start_daemon(request: &StartRequest) -> Result<()> {
+/// What a person should know of the mount, as sentences.
+fn start_daemon(request: &StartRequest) -> Result<Vec<String>> {
     let mut program = Command::new("/proc/self/exe");
     program.arg0("cairnfs");
     let dir = request.dir.to_string_lossy().into_owned();
@@ -88,9 +90,9 @@ fn start_daemon(request: &StartRequest) -> Result<()> {
         Target::File(path) | Target::BoundedFile(path) => format!("`{}`", path.display()),
         Target::Journal | Target::Stderr => "`journalctl -t cairnfs`".to_owned(),
     };
-    daemon::spawn(program, &[&request.volume, &dir], request, READY_TIMEOUT, &log)?;
+    let notices = daemon::spawn(program, &[&request.volume, &dir], request, READY_TIMEOUT, &log)?;
     if mountpoint::answers(&request.dir, ANSWER_TIMEOUT) {
-        return Ok(());
+        return Ok(notices);
     }
     Err(Error::new(Kind::Unavailable, "the daemon is ready, but the file system does not answer")
         .hint(format!("look at its log, {log}, and end it with `cairnfs stop`")))
@@ -108,10 +110,9 @@ fn log_target(request: &StartRequest) -> Target {
 fn serve_in_foreground(request: &StartRequest, notices: &[String]) -> Result<()> {
     let target = request.log_file.clone().map_or(Target::Stderr, Target::File);
     telemetry::init(&Settings { target, filter: request.log_filter.clone() })?;
-    for notice in notices {
-        tracing::warn!("{notice}");
-    }
-    super::runtime()?.block_on(serve(request, &Registry::of_this_user(), || {}))
+    let warn = |notices: &[String]| notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+    warn(notices);
+    super::runtime()?.block_on(serve(request, &Registry::of_this_user(), warn))
 }
 
 /// The daemon's side of [`start`]: this process was made by `daemon::spawn`.
@@ -132,7 +133,8 @@ fn serve_detached(request: &StartRequest) -> Result<()> {
     registry.make_directory()?;
     let target = log_target(request);
     telemetry::init(&Settings { target, filter: request.log_filter.clone() })?;
-    super::runtime()?.block_on(serve(request, &registry, || daemon::report(&Report::Ready)))
+    let report = |notices: &[String]| daemon::report(&Report::Ready(notices.to_vec()));
+    super::runtime()?.block_on(serve(request, &registry, report))
 }
 
 /// A mount of this machine.
@@ -149,20 +151,27 @@ pub fn list() -> Result<Vec<Mount>> {
     Ok(entries.map(|entry| Mount { socket: registry.socket(&entry.mountpoint), entry }).collect())
 }
 
-/// Where a volume is mounted on this machine.
-pub fn mounts_of(volume: &str) -> Result<Vec<Mount>> {
+/// Where volumes of a name are mounted on this machine.
+fn mounts_of(volume: &str) -> Result<Vec<Mount>> {
     Ok(list()?.into_iter().filter(|mount| mount.entry.volume == volume).collect())
 }
 
 /// The mount through which a volume's tools work: one that may write and whose daemon answers. One
 /// that was taken over and does not know it yet may not answer.
-pub fn writing_mount(volume: &str) -> Result<Option<Mount>> {
-    let mut mounts = mounts_of(volume)?;
+pub fn writing_mount(volume: &VolumeConfig) -> Result<Option<Mount>> {
+    let mut mounts = mounts_at(volume)?;
     mounts.retain(|mount| !mount.read_only());
     let answers =
         |mount: &Mount| matches!(mount.ask(&Request::Status, STATUS_TIMEOUT), Ok(Reply::Status(_)));
     let at = mounts.iter().position(answers);
     Ok(at.map(|at| mounts.swap_remove(at)).or_else(|| mounts.pop()))
+}
+
+/// The mounts of the very volume that `config` describes: another config may have one of the name.
+pub fn mounts_at(config: &VolumeConfig) -> Result<Vec<Mount>> {
+    let mut mounts = mounts_of(&config.name)?;
+    mounts.retain(|mount| mount.entry.is_of(config));
+    Ok(mounts)
 }
 
 /// The mounts that `what` names: a volume, or a mount point. `Kind::NotFound` when there is none.
@@ -256,6 +265,19 @@ impl Mount {
         }
     }
 
+    /// Asks the store about every object, and tells `each` what happens meanwhile.
+    pub fn audit(
+        &self,
+        options: AuditOptions,
+        each: &mut dyn FnMut(Event),
+    ) -> Result<audit::Report> {
+        let request = Request::Audit { options };
+        match control::call_told(&self.socket, &request, TOOL_TIMEOUT, each)? {
+            Reply::Audited(report) => Ok(*report),
+            _ => Err(senseless()),
+        }
+    }
+
     /// Records another encryption mode.
     pub fn set_sse(&self, mode: &SseMode) -> Result<()> {
         self.ask(&Request::SetSse { mode: mode.to_string() }, SET_TIMEOUT).map(drop)
@@ -292,13 +314,7 @@ fn is_zombie(stat: &str) -> bool {
 
 /// Whether the same volume is mounted there. Another one there is found by the mount itself.
 fn already(request: &StartRequest, volume: &VolumeConfig) -> Result<bool> {
-    let mounts = mounts_of(&request.volume)?;
-    let same = |entry: &Entry| {
-        let place = (&entry.provider, &entry.bucket, &entry.prefix);
-        let (provider, bucket, prefix) = place_of(volume);
-        entry.mountpoint == request.dir && place == (&provider, &bucket, &prefix)
-    };
-    Ok(mounts.iter().any(|mount| same(&mount.entry)))
+    Ok(mounts_at(volume)?.iter().any(|mount| mount.entry.mountpoint == request.dir))
 }
 
 fn senseless() -> Error {

@@ -1,5 +1,6 @@
-//! The daemon's socket: one request and one reply per connection, each a line of JSON. Everything
-//! has a deadline. Knows no volume: who answers is a function.
+//! The daemon's socket: one request and one reply per connection, each a line of JSON; before the
+//! reply, lines that tell what happens meanwhile. Everything has a deadline. Knows no volume: who
+//! answers is a function.
 
 use std::future::Future;
 use std::io::BufRead;
@@ -18,6 +19,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::task::JoinSet;
@@ -27,6 +29,9 @@ use super::status::MountStatus;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::ops::audit::AuditOptions;
+use crate::ops::audit::Event;
+use crate::ops::audit::Report;
 
 /// A request is a line of at most this many bytes.
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
@@ -34,6 +39,8 @@ const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 const LINE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Callers answered at once; further ones wait in the socket's queue.
 const CALLERS_MAX: usize = 32;
+/// Lines that wait for a slow caller; whoever tells more waits for it.
+const LINES_MAX: usize = 256;
 
 /// What a daemon can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +64,11 @@ pub(super) enum Request {
     Gc,
     /// Check every invariant.
     Fsck,
+    /// Ask the store about every object, and repair on request.
+    Audit {
+        /// What is wanted.
+        options: AuditOptions,
+    },
     /// Record another encryption mode.
     SetSse {
         /// As in the config: `none`, `aes256`, `kms:KEY`, …
@@ -84,9 +96,19 @@ pub(super) enum Reply {
         /// The sentences.
         findings: Vec<String>,
     },
+    /// Something happened meanwhile; the reply is still to come.
+    Meanwhile {
+        /// What it was.
+        event: Event,
+    },
+    /// The answer to `Audit`.
+    Audited(Box<Report>),
     /// It is not done.
     Failed(Failure),
 }
+
+/// Where a handler tells what happens before its reply.
+pub(super) type Meanwhile = mpsc::Sender<Reply>;
 
 /// An error that crosses a process boundary: its sentence, its hint, and what a caller acts on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,7 +171,7 @@ impl Server {
     /// Binds `path` for its owner alone and answers each request by `handler`.
     pub(super) fn start<F, A>(path: &Path, handler: F) -> Result<Self>
     where
-        F: Fn(Request) -> A + Clone + Send + Sync + 'static,
+        F: Fn(Request, Meanwhile) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Reply> + Send + 'static,
     {
         let refused = |cause: std::io::Error| {
@@ -175,7 +197,7 @@ impl Server {
 
 async fn accept<F, A>(listener: UnixListener, handler: F, mut finished: oneshot::Receiver<()>)
 where
-    F: Fn(Request) -> A + Clone + Send + Sync + 'static,
+    F: Fn(Request, Meanwhile) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Reply> + Send + 'static,
 {
     let mut callers = JoinSet::new();
@@ -201,7 +223,7 @@ where
 
 async fn answer<F, A>(stream: UnixStream, handler: F)
 where
-    F: Fn(Request) -> A,
+    F: Fn(Request, Meanwhile) -> A,
     A: Future<Output = Reply>,
 {
     if let Err(cause) = converse(stream, handler).await {
@@ -211,7 +233,7 @@ where
 
 async fn converse<F, A>(mut stream: UnixStream, handler: F) -> std::io::Result<()>
 where
-    F: Fn(Request) -> A,
+    F: Fn(Request, Meanwhile) -> A,
     A: Future<Output = Reply>,
 {
     let caller = stream.peer_cred()?.uid();
@@ -222,51 +244,84 @@ where
     let mut limited = tokio::io::BufReader::new((&mut stream).take(REQUEST_BYTES_MAX));
     tokio::time::timeout(LINE_TIMEOUT, limited.read_line(&mut line)).await??;
     let reply = match serde_json::from_str(&line) {
-        Ok(request) => handler(request).await,
+        Ok(request) => {
+            let (meanwhile, mut told) = mpsc::channel(LINES_MAX);
+            let mut reply = std::pin::pin!(handler(request, meanwhile));
+            let reply = loop {
+                tokio::select! {
+                    Some(event) = told.recv() => write_line(&mut stream, &event).await?,
+                    reply = &mut reply => break reply,
+                }
+            };
+            while let Ok(event) = told.try_recv() {
+                write_line(&mut stream, &event).await?;
+            }
+            reply
+        }
         Err(cause) => Reply::Failed(Failure::from(
             &Error::new(Kind::Usage, "the daemon does not know this request")
                 .because(cause)
                 .hint("program and daemon are of different versions: stop and start the mount"),
         )),
     };
-    let mut bytes = serde_json::to_vec(&reply)?;
+    write_line(&mut stream, &reply).await
+}
+
+async fn write_line(stream: &mut UnixStream, reply: &Reply) -> std::io::Result<()> {
+    let mut bytes = serde_json::to_vec(reply)?;
     bytes.push(b'\n');
     tokio::time::timeout(LINE_TIMEOUT, stream.write_all(&bytes)).await?
 }
 
 /// Asks the daemon at `socket` and waits `patience` for the reply. A `Failed` one is the error.
 pub(super) fn call(socket: &Path, request: &Request, patience: Duration) -> Result<Reply> {
-    let line = exchange(socket, request, patience).map_err(|cause| match cause.kind() {
+    call_told(socket, request, patience, &mut drop)
+}
+
+/// The same, and tells `each` what happens meanwhile.
+pub(super) fn call_told(
+    socket: &Path,
+    request: &Request,
+    patience: Duration,
+    each: &mut dyn FnMut(Event),
+) -> Result<Reply> {
+    let failed = |cause: std::io::Error| match cause.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             Error::new(Kind::Unavailable, "the daemon does not answer in time")
         }
         ErrorKind::PermissionDenied => Error::new(Kind::Access, "only its user or root may ask")
             .hint("run the command as the user who mounted"),
         _ => Error::new(Kind::Unavailable, "the daemon cannot be asked").because(cause),
-    })?;
-    match serde_json::from_str(&line) {
-        Ok(Reply::Failed(failure)) => Err(failure.into()),
-        Ok(reply) => Ok(reply),
-        Err(_) if line.is_empty() => {
-            Err(Error::new(Kind::Unavailable, "the daemon ended before it answered")
-                .hint("its log says why: `journalctl -t cairnfs`, or its --log-file"))
-        }
-        Err(cause) => {
-            Err(Error::new(Kind::Internal, "the daemon's answer has no sense").because(cause))
+    };
+    let mut lines = BufReader::new(send(socket, request, patience).map_err(failed)?);
+    loop {
+        let mut line = String::new();
+        lines.read_line(&mut line).map_err(failed)?;
+        match serde_json::from_str(&line) {
+            Ok(Reply::Meanwhile { event }) => each(event),
+            Ok(Reply::Failed(failure)) => return Err(failure.into()),
+            Ok(reply) => return Ok(reply),
+            Err(_) if line.is_empty() => {
+                return Err(Error::new(Kind::Unavailable, "the daemon ended before it answered")
+                    .hint("its log says why: `journalctl -t cairnfs`, or its --log-file"));
+            }
+            Err(cause) => {
+                return Err(
+                    Error::new(Kind::Internal, "the daemon's answer has no sense").because(cause)
+                );
+            }
         }
     }
 }
 
-fn exchange(socket: &Path, request: &Request, timeout: Duration) -> std::io::Result<String> {
+fn send(socket: &Path, request: &Request, timeout: Duration) -> std::io::Result<Caller> {
     let mut stream = Caller::connect(socket)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(LINE_TIMEOUT))?;
     let mut bytes = serde_json::to_vec(request)?;
     bytes.push(b'\n');
     stream.write_all(&bytes)?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    Ok(line)
+    Ok(stream)
 }
 
 /// Whole milliseconds, saturating.
@@ -284,8 +339,15 @@ mod tests {
         tokio::task::spawn_blocking(move || call(&path, &request, deadline)).await.unwrap()
     }
 
-    async fn fake(request: Request) -> Reply {
+    async fn fake(request: Request, meanwhile: Meanwhile) -> Reply {
         match request {
+            Request::Fsck => {
+                for objects in 1..=3 {
+                    let event = Event::Asked { objects, repairing: false };
+                    meanwhile.send(Reply::Meanwhile { event }).await.unwrap();
+                }
+                Reply::Done
+            }
             Request::Gc => Reply::Deleted { blocks: 2, bytes: 9 },
             Request::Sync { timeout_ms } => {
                 Reply::from(Err(
@@ -311,6 +373,23 @@ mod tests {
         server.finish().await;
         let gone = ask(&path, Request::Status).await.unwrap_err();
         assert_eq!(gone.kind(), Kind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn what_happens_meanwhile_is_told_before_the_reply() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let _server = Server::start(&path, fake).unwrap();
+        let asking = tokio::task::spawn_blocking(move || {
+            let mut told = Vec::new();
+            let deadline = Duration::from_secs(5);
+            let reply = call_told(&path, &Request::Fsck, deadline, &mut |event| told.push(event));
+            (reply.unwrap(), told)
+        });
+        let (reply, told) = asking.await.unwrap();
+        assert_eq!(reply, Reply::Done);
+        let asked = |objects| Event::Asked { objects, repairing: false };
+        assert_eq!(told, [asked(1), asked(2), asked(3)]);
     }
 
     #[tokio::test]

@@ -31,21 +31,22 @@ pub const COMMAND: &str = "daemon";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Report {
-    /// The file system answers.
-    Ready,
+    /// The file system answers. Holds what a person should know, as sentences.
+    Ready(Vec<String>),
     /// It will not.
     Failed(Failure),
 }
 
 /// Runs `program daemon LABEL…` detached with `request`, and waits at most `patience` for its
-/// report. The labels only name the process in `ps`; `log` says where its log is.
+/// report; returns what a person should know. The labels only name the process in `ps`; `log`
+/// says where its log is.
 pub(super) fn spawn<R: Serialize>(
     mut program: Command,
     labels: &[&str],
     request: &R,
     patience: Duration,
     log: &str,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let started = |cause: std::io::Error| Error::from(cause).while_doing("cannot start the daemon");
     let mut line = serde_json::to_vec(request)
         .map_err(|cause| Error::new(Kind::Internal, "a request has no JSON").because(cause))?;
@@ -70,7 +71,7 @@ pub(super) fn spawn<R: Serialize>(
         return Err(started(cause));
     }
     match read_report(stdout, patience) {
-        Some(Ok(Report::Ready)) => Ok(()),
+        Some(Ok(Report::Ready(notices))) => Ok(notices),
         Some(Ok(Report::Failed(failure))) => {
             let _ = child.wait();
             Err(failure.into())
@@ -144,8 +145,9 @@ mod tests {
 
     #[test]
     fn a_ready_daemon_has_read_its_request() {
-        let script = r#"read line; [ "$line" = '"hello"' ] && echo '"ready"'"#;
-        spawn(shell(script), &["photos", "/mnt"], &"hello", PATIENCE, "").unwrap();
+        let script = r#"read line; [ "$line" = '"hello"' ] && echo '{"ready":["so"]}'"#;
+        let notices = spawn(shell(script), &["photos", "/mnt"], &"hello", PATIENCE, "").unwrap();
+        assert_eq!(notices, ["so"]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use client::Started;
 pub use client::find;
 pub use client::find_one;
 pub use client::list;
-pub use client::mounts_of;
+pub use client::mounts_at;
 pub use client::run_daemon;
 pub use client::start;
 pub use client::writing_mount;
@@ -28,8 +28,30 @@ pub use request::StartRequest;
 pub use status::Live;
 pub use status::MountStatus;
 
+use std::path::PathBuf;
+
+use crate::config::environment;
 use crate::error::Error;
 use crate::error::Result;
+use crate::telemetry;
+
+/// Keeps this process's posture log at `$CAIRNFS_POSTURE_LOG`, else where the system keeps root's
+/// logs, or the state of a person's programs.
+pub fn keep_posture_log() {
+    let is_root = rustix::process::geteuid().is_root();
+    let state = || {
+        let own = environment("XDG_STATE_HOME").map(PathBuf::from);
+        own.or_else(|| Some(PathBuf::from(environment("HOME")?).join(".local/state")))
+    };
+    let path = match environment("CAIRNFS_POSTURE_LOG") {
+        Some(path) => Some(PathBuf::from(path)),
+        None if is_root => Some(PathBuf::from("/var/log/cairnfs/posture.log")),
+        None => state().map(|state| state.join("cairnfs/posture.log")),
+    };
+    if let Some(path) = path {
+        telemetry::keep_posture_log(path);
+    }
+}
 
 /// Uploads and metadata run here, the kernel's requests on FUSE's own threads: a few are enough,
 /// and more would take the processors those need.

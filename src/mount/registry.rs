@@ -56,6 +56,18 @@ pub struct Entry {
     pub bucket: String,
     /// The prefix inside the bucket.
     pub prefix: String,
+    /// Where the store answers; a daemon of an earlier version does not tell.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+}
+
+impl Entry {
+    /// Whether this is the volume that `config` describes, and not one of the same name in another
+    /// config.
+    pub(super) fn is_of(&self, config: &VolumeConfig) -> bool {
+        let place = (self.provider.clone(), self.bucket.clone(), self.prefix.clone());
+        self.volume == config.name && place == place_of(config) && self.endpoint == config.endpoint
+    }
 }
 
 /// Where a volume lies: provider, bucket (for `local` the directory), prefix.
@@ -234,6 +246,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn entry(mountpoint: &str) -> Entry {
         Entry {
@@ -246,7 +259,22 @@ mod tests {
             provider: "local".into(),
             bucket: "/var/lib/photos".into(),
             prefix: String::new(),
+            endpoint: None,
         }
+    }
+
+    #[test]
+    fn a_volume_of_the_same_name_elsewhere_is_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let config = |store: &str| {
+            let text = format!("[volumes.photos]\nprovider = \"local\"\npath = \"{store}\"\n");
+            fs::write(&path, text).unwrap();
+            let config = Config::load(Some(&path), &|_| None, &[]).unwrap();
+            config.volume("photos").unwrap()
+        };
+        assert!(entry("/mnt").is_of(&config("/var/lib/photos")));
+        assert!(!entry("/mnt").is_of(&config("/var/lib/others")));
     }
 
     #[test]

@@ -13,8 +13,6 @@ use crate::config::environment;
 use crate::error::Result;
 use crate::fuse::MountOptions;
 use crate::fuse::Occupied;
-use crate::provider::SseMode;
-use crate::provider::SseRequest;
 
 /// A mount that is wanted. No field holds a secret: it crosses a pipe and may be logged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,19 +102,6 @@ impl StartRequest {
 fn passed_on(flags: &[&str]) -> Vec<String> {
     let known = ["dev", "suid", "exec", "sync", "nodev", "nosuid", "noexec", "async"];
     flags.iter().filter(|flag| known.contains(flag)).map(ToString::to_string).collect()
-}
-
-/// What a person should know although it stops nothing, as sentences.
-pub(super) fn notices(config: &MountConfig, volume: &VolumeConfig) -> Vec<String> {
-    let mut notices: Vec<_> = config.notices().into_iter().map(str::to_owned).collect();
-    let asked = config.asked_mode(volume.sse.as_ref()).is_some_and(|mode| mode != SseMode::None);
-    if asked && volume.provider.sse_request == SseRequest::Default {
-        notices.push(format!(
-            "{} encrypts every object anyway: nothing is asked of it",
-            volume.provider.title
-        ));
-    }
-    notices
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use super::control::Failure;
+use super::control::Meanwhile;
 use super::control::Reply;
 use super::control::Request;
 use super::control::Server;
@@ -24,7 +25,6 @@ use super::registry::Registry;
 use super::registry::place_of;
 use super::request::StartRequest;
 use super::status::MountStatus;
-use super::status::rfc3339;
 use crate::ambient::Ambient;
 use crate::config::MountConfig;
 use crate::config::VolumeConfig;
@@ -33,7 +33,10 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::fuse;
 use crate::fuse::Mounted;
+use crate::ops::audit::AuditOptions;
+use crate::ops::audit::audit;
 use crate::ops::open_options;
+use crate::ops::rfc3339;
 use crate::provider::SseMode;
 use crate::vfs::Vfs;
 use crate::volume::CreateOptions;
@@ -46,12 +49,12 @@ const SIGNAL_SYNC_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of a block when nobody chose.
 const BLOCK_BYTES_DEFAULT: u32 = 4 * 1024 * 1024;
 
-/// Mounts the volume, calls `ready` when it answers, and returns when everything is stored and the
-/// mount is gone.
+/// Mounts the volume, calls `ready` with what a person should know when it answers, and returns
+/// when everything is stored and the mount is gone.
 pub(super) async fn serve(
     request: &StartRequest,
     registry: &Registry,
-    ready: impl FnOnce(),
+    ready: impl FnOnce(&[String]),
 ) -> Result<()> {
     let claim = registry.claim(&request.dir)?;
     if mountpoint::clear_dead(&request.dir)? {
@@ -67,6 +70,7 @@ pub(super) async fn serve(
         opened = open(request, &options, &config) => opened?,
         name = signals.next() => return Err(interrupted(name)),
     };
+    let notices = volume.notices().to_vec();
     let vfs = Vfs::new(volume.clone());
     if !vfs.read_only()
         && let Err(error) = vfs.reap_orphans().await
@@ -83,7 +87,7 @@ pub(super) async fn serve(
             return Err(error);
         }
     };
-    ready();
+    ready(&notices);
     notify::tell(notify::State::Ready);
     tracing::info!("mounted `{}` at `{}`", request.volume, request.dir.display());
     let outcome = mount.live(&mut signals).await;
@@ -104,10 +108,8 @@ async fn open(
     let opened = Volume::open(config, open_with, ambient.clone()).await;
     match opened {
         Err(error) if error.kind() == Kind::NotFound && request.create => {
-            let wanted = CreateOptions {
-                sse: options.asked_mode(config.sse.as_ref()),
-                block_bytes: BLOCK_BYTES_DEFAULT,
-            };
+            let wanted =
+                CreateOptions { sse: config.asked_mode(options), block_bytes: BLOCK_BYTES_DEFAULT };
             Volume::create(config, wanted, &ambient).await?;
             tracing::info!("created volume `{}`", request.volume);
             Volume::open(config, open_options(options, config, &request.dir), ambient).await
@@ -158,7 +160,8 @@ impl Mount {
         let desk = Desk { config, volume: volume.clone(), vfs: vfs.clone(), entry, stop };
         let desk = Arc::new(desk);
         let clerk = desk.clone();
-        let server = Server::start(&claim.socket(), move |asked| clerk.clone().answer(asked))?;
+        let answer = move |asked, meanwhile| clerk.clone().answer(asked, meanwhile);
+        let server = Server::start(&claim.socket(), answer)?;
         let fuse_options = request.fuse_options(options);
         let runtime = Handle::current();
         // It looks at the new mount, whose answers may need this thread: it is told to step aside.
@@ -291,12 +294,13 @@ struct Desk {
 }
 
 impl Desk {
-    async fn answer(self: Arc<Self>, request: Request) -> Reply {
-        Reply::from(self.act(request).await)
+    async fn answer(self: Arc<Self>, request: Request, meanwhile: Meanwhile) -> Reply {
+        Reply::from(self.act(request, meanwhile).await)
     }
 
-    async fn act(&self, request: Request) -> Result<Reply> {
+    async fn act(&self, request: Request, meanwhile: Meanwhile) -> Result<Reply> {
         match request {
+            Request::Audit { options } => self.audit(options, meanwhile).await,
             Request::Status => {
                 let status = MountStatus::of(&self.entry, self.volume.status());
                 Ok(Reply::Status(Box::new(status)))
@@ -321,10 +325,29 @@ impl Desk {
             Request::SetSse { mode } => {
                 let mode: SseMode = mode.parse()?;
                 tracing::warn!("the encryption of `{}` is set to `{mode}`", self.entry.volume);
-                Volume::set_sse(&self.config, mode).await?;
+                self.volume.set_own_sse(&self.config, mode).await?;
                 Ok(Reply::Done)
             }
         }
+    }
+}
+
+impl Desk {
+    async fn audit(&self, options: AuditOptions, meanwhile: Meanwhile) -> Result<Reply> {
+        // One event at a time waits here; the socket's own queue is the buffer.
+        let (events, mut happened) = mpsc::channel(1);
+        let pass_on = async {
+            while let Some(event) = happened.recv().await {
+                let _ = meanwhile.send(Reply::Meanwhile { event }).await;
+            }
+        };
+        let work = async {
+            let report = audit(&self.volume, &self.config, options, &events).await;
+            drop(events);
+            report
+        };
+        let (report, ()) = tokio::join!(work, pass_on);
+        report.map(|report| Reply::Audited(Box::new(report)))
     }
 }
 
@@ -381,5 +404,6 @@ fn entry(request: &StartRequest, options: &MountConfig, config: &VolumeConfig) -
         provider,
         bucket,
         prefix,
+        endpoint: config.endpoint.clone(),
     }
 }

@@ -1,13 +1,14 @@
 //! What `status` says of a mount: the fields of the `--json` contract. Asks nobody.
 
+use std::path::Path;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::Serialize;
 
 use super::registry::Entry;
-use crate::ambient::Timestamp;
-use crate::provider::Day;
+use crate::ops::rfc3339;
+use crate::telemetry;
 use crate::volume::VolumeStatus;
 
 /// A mount, as `status --json` prints it.
@@ -75,6 +76,14 @@ pub struct Sse {
     pub absent: u64,
     /// The first object that was not confirmed.
     pub first_unconfirmed: Option<String>,
+    /// The last one.
+    #[serde(default)]
+    pub last_unconfirmed: Option<String>,
+    /// The key that the store named last.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// Where such events are kept, with changes of policy.
+    pub posture_log: Option<PathBuf>,
 }
 
 /// Whether the store answers.
@@ -164,6 +173,9 @@ impl From<VolumeStatus> for Live {
                 unconfirmed: counts.unconfirmed,
                 absent: counts.absent,
                 first_unconfirmed: counts.first_unconfirmed,
+                last_unconfirmed: counts.last_unconfirmed,
+                key: counts.key,
+                posture_log: telemetry::posture_log().map(Path::to_owned),
             },
             store: Store {
                 state: match status.store.away_since {
@@ -192,25 +204,10 @@ impl From<VolumeStatus> for Live {
     }
 }
 
-/// `2026-11-23T08:15:00Z`.
-pub(super) fn rfc3339(time: Timestamp) -> String {
-    let second = time.seconds.rem_euclid(86_400);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{}T{hour:02}:{minute:02}:{second:02}Z", Day::of(time))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_as_rfc_3339() {
-        let text = |seconds| rfc3339(Timestamp { seconds, nanoseconds: 0 });
-        assert_eq!(text(0), "1970-01-01T00:00:00Z");
-        assert_eq!(text(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(text(1_795_435_199), "2026-11-23T11:59:59Z");
-        assert_eq!(text(-1), "1969-12-31T23:59:59Z");
-    }
+    use crate::ambient::Timestamp;
 
     #[test]
     fn the_json_has_the_fields_of_the_contract_and_reads_back() {
@@ -224,6 +221,7 @@ mod tests {
             provider: "minio".into(),
             bucket: "lab".into(),
             prefix: "cairn/".into(),
+            endpoint: None,
         };
         let status = MountStatus::of(&entry, VolumeStatus::default());
         let json = serde_json::to_value(&status).unwrap();
@@ -244,6 +242,9 @@ mod tests {
             "/sse/unconfirmed",
             "/sse/absent",
             "/sse/first_unconfirmed",
+            "/sse/last_unconfirmed",
+            "/sse/key",
+            "/sse/posture_log",
             "/store/state",
             "/store/last_error",
             "/epoch/committed",

@@ -5,10 +5,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::answer::Posture;
 use crate::ambient::Ambient;
 use crate::ambient::Timestamp;
+use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 
@@ -39,6 +41,10 @@ pub struct Counts {
     pub absent: u64,
     /// The first object that was not confirmed.
     pub first_unconfirmed: Option<String>,
+    /// The last one.
+    pub last_unconfirmed: Option<String>,
+    /// The key that the store named last.
+    pub key: Option<String>,
 }
 
 /// Whether the store answers.
@@ -74,7 +80,9 @@ pub(super) struct Counters {
     provider_default: AtomicU64,
     unconfirmed: AtomicU64,
     absent: AtomicU64,
-    first_unconfirmed: Mutex<Option<String>>,
+    /// The first and the last.
+    unconfirmed_names: Mutex<Option<(String, String)>>,
+    key: Mutex<Option<String>>,
 }
 
 impl Counters {
@@ -97,7 +105,8 @@ impl Counters {
         self.bytes_received.fetch_add(bytes as u64, Relaxed);
     }
 
-    pub(super) fn posture(&self, object: &str, posture: &Posture) {
+    /// Counts a write's posture. Whether it is the first that is not confirmed.
+    pub(super) fn posture(&self, object: &str, posture: &Posture) -> bool {
         let counter = match posture {
             Posture::Confirmed { .. } => &self.confirmed,
             Posture::ProviderDefault => &self.provider_default,
@@ -105,12 +114,30 @@ impl Counters {
             Posture::Absent => &self.absent,
         };
         counter.fetch_add(1, Relaxed);
-        if *posture == Posture::Unconfirmed {
-            self.first_unconfirmed.lock().get_or_insert_with(|| object.to_owned());
+        match posture {
+            Posture::Unconfirmed => {
+                let mut names = self.unconfirmed_names.lock();
+                let is_first = names.is_none();
+                let first = names.take().map_or_else(|| object.to_owned(), |(first, _)| first);
+                *names = Some((first, object.to_owned()));
+                is_first
+            }
+            Posture::Confirmed { key: Some(key), .. } => {
+                let mut last = self.key.lock();
+                if last.as_ref() != Some(key) {
+                    *last = Some(key.clone());
+                }
+                false
+            }
+            Posture::Confirmed { key: None, .. } | Posture::ProviderDefault | Posture::Absent => {
+                false
+            }
         }
     }
 
     pub(super) fn snapshot(&self) -> Counts {
+        let unconfirmed = self.unconfirmed_names.lock().clone();
+        let (first_unconfirmed, last_unconfirmed) = unconfirmed.unzip();
         Counts {
             put: self.put.load(Relaxed),
             get: self.get.load(Relaxed),
@@ -123,7 +150,9 @@ impl Counters {
             provider_default: self.provider_default.load(Relaxed),
             unconfirmed: self.unconfirmed.load(Relaxed),
             absent: self.absent.load(Relaxed),
-            first_unconfirmed: self.first_unconfirmed.lock().clone(),
+            first_unconfirmed,
+            last_unconfirmed,
+            key: self.key.lock().clone(),
         }
     }
 }
@@ -133,11 +162,13 @@ pub(super) struct Health {
     ambient: Ambient,
     away: AtomicBool,
     state: Mutex<StoreState>,
+    refused: watch::Sender<Option<(Kind, String)>>,
 }
 
 impl Health {
     pub(super) fn new(ambient: Ambient) -> Self {
-        Self { ambient, away: AtomicBool::new(false), state: Mutex::default() }
+        let refused = watch::Sender::new(None);
+        Self { ambient, away: AtomicBool::new(false), state: Mutex::default(), refused }
     }
 
     /// Takes note of a call's outcome: only [`Kind::Unavailable`] means that nobody answered.
@@ -146,13 +177,25 @@ impl Health {
             Err(error) if error.kind() == Kind::Unavailable => {
                 self.trouble(error.to_string());
             }
-            _ if self.away.load(Relaxed) => {
-                let mut state = self.state.lock();
-                state.away_since = None;
-                self.away.store(false, Relaxed);
+            Err(error) if matches!(error.kind(), Kind::Denied | Kind::NoSpace) => {
+                self.refused.send_replace(Some((error.kind(), error.to_string())));
+                self.answered();
             }
-            _ => {}
+            _ => self.answered(),
         }
+    }
+
+    fn answered(&self) {
+        if self.away.load(Relaxed) {
+            let mut state = self.state.lock();
+            state.away_since = None;
+            self.away.store(false, Relaxed);
+        }
+    }
+
+    /// What is refused from now on.
+    pub(super) fn refusals(&self) -> Refusals {
+        Refusals(self.refused.subscribe())
     }
 
     /// A request was not answered.
@@ -168,10 +211,25 @@ impl Health {
     }
 }
 
+/// Refusals of the store, each once, the last of several.
+#[derive(Debug)]
+pub struct Refusals(watch::Receiver<Option<(Kind, String)>>);
+
+impl Refusals {
+    /// The next refusal: keys that were withdrawn, a full store.
+    pub async fn next(&mut self) -> Error {
+        while self.0.changed().await.is_ok() {
+            if let Some((kind, reason)) = self.0.borrow_and_update().clone() {
+                return Error::new(kind, reason);
+            }
+        }
+        std::future::pending().await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn a_store_is_away_from_the_first_unanswered_request_to_the_next_answer() {
@@ -187,15 +245,33 @@ mod tests {
         assert_eq!(health.snapshot().last_error.as_deref(), Some("nobody answers"));
     }
 
+    #[tokio::test]
+    async fn who_waits_is_told_what_was_refused_since_and_nothing_older() {
+        let health = Health::new(Ambient::seeded(1));
+        let refused = |words: &'static str| Err::<(), _>(Error::new(Kind::Denied, words));
+        health.note(&refused("before"));
+        let mut refusals = health.refusals();
+        health.note(&refused("now"));
+        assert_eq!(refusals.next().await.to_string(), "now");
+        health.note(&Ok(()));
+        let more = tokio::time::timeout(std::time::Duration::ZERO, refusals.next()).await;
+        assert!(more.is_err());
+    }
+
     #[test]
-    fn the_first_unconfirmed_object_is_remembered() {
+    fn the_first_and_the_last_unconfirmed_object_are_remembered_and_the_last_key() {
         let counters = Counters::default();
-        for object in ["a", "b"] {
-            counters.posture(object, &Posture::Unconfirmed);
+        for key in ["k1", "k2"] {
+            let (mode, key) = ("aws:kms".to_owned(), Some(key.to_owned()));
+            assert!(!counters.posture("k", &Posture::Confirmed { mode, key }));
         }
-        counters.posture("c", &Posture::Absent);
+        assert!(counters.posture("a", &Posture::Unconfirmed));
+        assert!(!counters.posture("b", &Posture::Unconfirmed));
+        assert!(!counters.posture("c", &Posture::Absent));
         let counts = counters.snapshot();
         assert_eq!((counts.unconfirmed, counts.absent), (2, 1));
         assert_eq!(counts.first_unconfirmed.as_deref(), Some("a"));
+        assert_eq!(counts.last_unconfirmed.as_deref(), Some("b"));
+        assert_eq!((counts.confirmed, counts.key.as_deref()), (2, Some("k2")));
     }
 }

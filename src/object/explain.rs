@@ -19,6 +19,8 @@ pub(super) struct Doing<'a> {
     pub object: &'a str,
     /// What a write demanded.
     pub demand: &'a Demand,
+    /// The statuses by which the store tells a create that it lost.
+    pub conflicts: &'a [u16],
 }
 
 /// The error of a failed call.
@@ -47,6 +49,17 @@ fn meaning(doing: Doing<'_>, cause: &opendal::Error, seen: &Seen) -> Meaning {
     if let Some(rule) = &seen.refusal {
         let sentence = format!("the store refuses encryption: {}", rule.meaning);
         return (Kind::Policy, sentence, Some(rule.hint.clone()));
+    }
+    let lost = seen.status.is_some_and(|status| doing.conflicts.contains(&status));
+    // OpenDAL knows Amazon's 409 for a race that is not decided yet.
+    if lost && matches!(doing.demand, Demand::Absence) && cause.kind() != ErrorKind::Conflict {
+        return (Kind::Exists, "the object exists already".to_owned(), None);
+    }
+    if seen.is_of_the_key_service() {
+        let words = seen.message.clone().unwrap_or_else(|| root_cause(cause));
+        let hint = "enable the key, or let the volume's account use it: what waits goes on then";
+        let sentence = format!("the key service does not serve the key: {words}");
+        return (Kind::Denied, sentence, Some(hint.to_owned()));
     }
     if let Some((kind, sentence, hint)) = seen.code.as_deref().and_then(by_code) {
         return (kind, sentence.to_owned(), hint.map(str::to_owned));
@@ -191,7 +204,7 @@ mod tests {
     use crate::object::answer::Tag;
 
     fn explained(demand: &Demand, kind: ErrorKind, seen: &Seen) -> Error {
-        let doing = Doing { verb: "write", object: "bucket/a", demand };
+        let doing = Doing { verb: "write", object: "bucket/a", demand, conflicts: &[412, 409] };
         explain(doing, &opendal::Error::new(kind, "outer"), seen)
     }
 
@@ -202,6 +215,8 @@ mod tests {
             ("InvalidAccessKeyId", Kind::Denied, "access key"),
             ("RequestTimeTooSkewed", Kind::Denied, "clock"),
             ("XMinioStorageFull", Kind::NoSpace, "full"),
+            ("KMS.DisabledException", Kind::Denied, "key service"),
+            ("kms:KeyNotFound", Kind::Denied, "key service"),
         ] {
             let seen = Seen { status: Some(400), code: Some(code.to_owned()), ..Seen::default() };
             let error = explained(&Demand::Nothing, ErrorKind::Unexpected, &seen);
@@ -220,6 +235,11 @@ mod tests {
         assert_eq!(explained(&version, lost, &seen).kind(), Kind::Conflict);
         let busy = explained(&Demand::Absence, ErrorKind::Conflict, &seen);
         assert_eq!(busy.kind(), Kind::Unavailable);
+        let told = Seen { status: Some(409), ..Seen::default() };
+        let lost = explained(&Demand::Absence, ErrorKind::Unexpected, &told);
+        assert_eq!(lost.kind(), Kind::Exists);
+        let other = explained(&Demand::Nothing, ErrorKind::Unexpected, &told);
+        assert_eq!(other.kind(), Kind::Denied);
     }
 
     #[test]

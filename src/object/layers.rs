@@ -36,16 +36,8 @@ const BYTES_PER_SECOND_MIN: u64 = 256 * 1024;
 
 /// Puts the layers around an operator.
 pub(super) fn stack(operator: Operator, witness: Witness, health: Arc<Health>) -> Operator {
-    // With default features off nobody else installs OpenDAL's transport.
-    opendal::install_default();
     // OpenDAL applies layers from the inside out, so this list reads from the bottom up.
-    let transport = HttpTransporter::default();
-    // Time limits per request, inside the retries: a retry gets its own time.
-    let transport = HttpTransporter::new(Deadline(transport));
-    // The witness sees each try, and sits below everything that could change a request.
-    let transport = HttpTransporter::new(witness.watching(transport));
-    operator
-        .with_context(OperationContext::new().with_http_transport(transport))
+    watched(operator, witness)
         // Passing trouble is tried again here, and nowhere else.
         .layer(
             RetryLayer::new()
@@ -60,6 +52,18 @@ pub(super) fn stack(operator: Operator, witness: Witness, health: Arc<Health>) -
         )
         // Outermost, so that a call that is being retried still counts as one under way.
         .layer(ConcurrentLimitLayer::new(CALLS_MAX))
+}
+
+/// Puts only what must be around every operator: for measurements, where one request is one answer.
+pub(super) fn watched(operator: Operator, witness: Witness) -> Operator {
+    // With default features off nobody else installs OpenDAL's transport.
+    opendal::install_default();
+    let transport = HttpTransporter::default();
+    // Time limits per request, inside the retries: a retry gets its own time.
+    let transport = HttpTransporter::new(Deadline(transport));
+    // The witness sees each try, and sits below everything that could change a request.
+    let transport = HttpTransporter::new(witness.watching(transport));
+    operator.with_context(OperationContext::new().with_http_transport(transport))
 }
 
 /// A transport that gives up on a silent store.

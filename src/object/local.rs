@@ -26,9 +26,9 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::answer::Demand;
-use super::answer::Got;
 use super::answer::ObjectMeta;
 use super::answer::Tag;
+use super::body::Body;
 use crate::ambient::Timestamp;
 use crate::error::Error;
 use crate::error::Kind;
@@ -63,7 +63,7 @@ impl LocalStore {
     pub(super) async fn write(
         &self,
         name: &str,
-        body: Bytes,
+        body: Body,
         demand: &Demand,
     ) -> Result<Option<Tag>> {
         let exclusive = match demand {
@@ -81,7 +81,7 @@ impl LocalStore {
         name: &str,
         range: Option<Range<u64>>,
         unless: Option<&Tag>,
-    ) -> Result<Option<Got>> {
+    ) -> Result<Option<(Body, ObjectMeta)>> {
         let unless = unless.cloned();
         self.blocking("read", name, move |root, name| root.get(name, range, unless.as_ref())).await
     }
@@ -141,7 +141,7 @@ impl Root {
         self.path.join(name)
     }
 
-    fn write(&self, name: &str, body: &[u8], exclusive: bool) -> io::Result<Option<Tag>> {
+    fn write(&self, name: &str, body: &Body, exclusive: bool) -> io::Result<Option<Tag>> {
         self.write_named(name, body, exclusive).map_err(|cause| {
             if cause.kind() != io::ErrorKind::NotFound {
                 return cause;
@@ -152,7 +152,7 @@ impl Root {
         })
     }
 
-    fn write_named(&self, name: &str, body: &[u8], exclusive: bool) -> io::Result<Option<Tag>> {
+    fn write_named(&self, name: &str, body: &Body, exclusive: bool) -> io::Result<Option<Tag>> {
         let target = self.path(name);
         let directory = target.parent().unwrap_or(&self.path);
         let temporary = self.write_temporary(body)?;
@@ -172,7 +172,7 @@ impl Root {
         Ok(Some(tag(&temporary.metadata)))
     }
 
-    fn write_temporary(&self, body: &[u8]) -> io::Result<Temporary> {
+    fn write_temporary(&self, body: &Body) -> io::Result<Temporary> {
         let directory = self.path.join(TEMPORARY);
         self.ensure_directory(&directory)?;
         loop {
@@ -183,7 +183,8 @@ impl Root {
                 Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(cause) => return Err(cause),
                 Ok(mut file) => {
-                    let written = file.write_all(body).and_then(|()| file.sync_all());
+                    let written = body.pieces().iter().try_for_each(|piece| file.write_all(piece));
+                    let written = written.and_then(|()| file.sync_all());
                     let described = written.and_then(|()| file.metadata());
                     if described.is_err() {
                         let _ = fs::remove_file(&path);
@@ -221,7 +222,7 @@ impl Root {
         name: &str,
         range: Option<Range<u64>>,
         unless: Option<&Tag>,
-    ) -> io::Result<Option<Got>> {
+    ) -> io::Result<Option<(Body, ObjectMeta)>> {
         let file = File::open(self.path(name))?;
         let meta = describe(name, &regular(file.metadata()?)?);
         if unless.is_some() && meta.tag.as_ref() == unless {
@@ -235,7 +236,7 @@ impl Root {
         let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
         let mut body = vec![0; length];
         file.read_exact_at(&mut body, range.start)?;
-        Ok(Some(Got { body: body.into(), meta }))
+        Ok(Some((Bytes::from(body).into(), meta)))
     }
 
     fn delete(&self, names: &[String]) -> io::Result<()> {

@@ -13,9 +13,9 @@ use futures::stream::BoxStream;
 use parking_lot::Mutex;
 
 use super::answer::Demand;
-use super::answer::Got;
 use super::answer::ObjectMeta;
 use super::answer::Tag;
+use super::body::Body;
 use crate::ambient::Ambient;
 use crate::ambient::Timestamp;
 use crate::error::Error;
@@ -77,7 +77,7 @@ impl MemoryStore {
     pub(super) fn write(
         &self,
         name: &str,
-        body: Bytes,
+        body: Body,
         demand: &Demand,
         attributes: &[(String, String)],
     ) -> Result<Option<Tag>> {
@@ -98,7 +98,7 @@ impl MemoryStore {
         objects.writes += 1;
         let object = Object {
             // A copy: the store must not keep a larger buffer alive that the body is a part of.
-            body: Bytes::copy_from_slice(&body),
+            body: body.pieces().concat().into(),
             tag: Tag(objects.writes.to_string()),
             modified: self.0.ambient.now(),
             attributes: attributes.to_vec(),
@@ -113,7 +113,7 @@ impl MemoryStore {
         name: &str,
         range: Option<Range<u64>>,
         unless: Option<&Tag>,
-    ) -> Result<Option<Got>> {
+    ) -> Result<Option<(Body, ObjectMeta)>> {
         let object = self.object(name)?;
         if unless == Some(&object.tag) {
             return Ok(None);
@@ -126,7 +126,7 @@ impl MemoryStore {
         if start > end || end > object.body.len() {
             return Err(short(name));
         }
-        Ok(Some(Got { body: object.body.slice(start..end), meta }))
+        Ok(Some((object.body.slice(start..end).into(), meta)))
     }
 
     pub(super) fn head(&self, name: &str) -> Result<ObjectMeta> {

@@ -3,6 +3,7 @@
 //! Knows no block, no metadata and no file.
 
 mod answer;
+mod body;
 mod counts;
 #[cfg(test)]
 mod double;
@@ -11,16 +12,27 @@ mod explain;
 pub mod fault;
 mod layers;
 mod local;
+#[cfg(any(test, feature = "testing"))]
+mod loose;
+mod measure;
 mod memory;
 #[cfg(feature = "testing")]
 pub mod sabotage;
 pub mod name;
+pub mod record;
+pub mod tenure;
 mod open;
 mod operator;
+mod renewal;
 mod probe;
+mod proof;
 #[cfg(any(test, feature = "testing"))]
 mod rows;
+mod rules;
 mod sse;
+mod versions;
+mod inspect;
+mod document;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -34,10 +46,29 @@ pub use answer::Policy;
 pub use answer::Posture;
 pub use answer::Put;
 pub use answer::Tag;
+pub use body::Body;
 pub use counts::Counts;
+pub use counts::Refusals;
 pub use counts::StoreState;
+pub use document::BucketFacts;
+pub use document::Told;
+pub use document::Upload;
+pub use inspect::Inspector;
+#[cfg(any(test, feature = "testing"))]
+pub use loose::LooseStore;
+pub use measure::Asked;
+pub use measure::Finding;
+pub use measure::Measure;
+pub use measure::Measurement;
+pub use measure::Reply;
+pub use measure::Verdict;
 pub use memory::MemoryStore;
 pub use probe::ProbeReport;
+pub use sse::meets;
+pub use versions::Examined;
+pub use versions::Standing;
+pub use versions::UNVERSIONED;
+pub use versions::Version;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,23 +76,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use http::HeaderMap;
+use parking_lot::RwLock;
 
 use self::answer::Demand;
 use self::counts::Access;
 use self::counts::Counters;
 use self::counts::Health;
 use self::local::LocalStore;
-use self::sse::Evidence;
 use self::wire::Wire;
 use self::witness::Trust;
-use crate::config::SseVerify;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::provider::ConditionalCreate;
 use crate::provider::Provider;
-use crate::provider::SseMode;
+
+/// Takes the pieces of an object as they arrive.
+pub type Take<'a> = dyn FnMut(Bytes) + Send + 'a;
 
 /// A volume's bucket. Cheap to clone; all clones share counters and policy.
 #[derive(Clone)]
@@ -76,6 +107,8 @@ pub struct Bucket {
 struct Shared {
     row: Arc<Provider>,
     policy: Option<Policy>,
+    /// Who writes instead, since the policy was changed.
+    successor: RwLock<Option<Bucket>>,
     /// What stands before a name so that a person finds the object.
     place: String,
     counters: Arc<Counters>,
@@ -87,6 +120,8 @@ enum Store {
     Wire(Wire),
     Local(LocalStore),
     Memory(MemoryStore),
+    #[cfg(any(test, feature = "testing"))]
+    Loose(LooseStore),
 }
 
 impl Bucket {
@@ -96,12 +131,20 @@ impl Bucket {
     }
 
     /// The policy writes are held to; `None`: cannot write.
-    pub fn policy(&self) -> Option<&Policy> {
-        self.shared.policy.as_ref()
+    pub fn policy(&self) -> Option<Policy> {
+        match &*self.shared.successor.read() {
+            Some(next) => next.shared.policy.clone(),
+            None => self.shared.policy.clone(),
+        }
     }
 
     /// Writes an object with one request, whatever was there. Durable when it returns.
     pub async fn put(&self, name: &str, body: Bytes) -> Result<Put> {
+        self.put_pieces(name, body.into()).await
+    }
+
+    /// [`Self::put`] for bytes that do not lie together, which are not copied on their way.
+    pub async fn put_pieces(&self, name: &str, body: Body) -> Result<Put> {
         self.write(name, body, Demand::Nothing, &[]).await
     }
 
@@ -124,7 +167,7 @@ impl Bucket {
             | ConditionalCreate::GenerationMatch
             | ConditionalCreate::HardLink
             | ConditionalCreate::Native => {
-                self.write(name, body, Demand::Absence, attributes).await
+                self.write(name, body.into(), Demand::Absence, attributes).await
             }
         }
     }
@@ -142,7 +185,7 @@ impl Bucket {
                 .with("provider", &self.shared.row.name)
                 .with("object", self.full_name(name)));
         }
-        self.write(name, body, Demand::Version(tag.clone()), attributes).await
+        self.write(name, body.into(), Demand::Version(tag.clone()), attributes).await
     }
 
     /// Reads an object, or a range of it. `Ok(None)`: it still is version `unless`.
@@ -153,22 +196,67 @@ impl Bucket {
         range: Option<Range<u64>>,
         unless: Option<&Tag>,
     ) -> Result<Option<Got>> {
+        let mut body = Body::default();
+        let meta = self.fetch(name, range, unless, &mut |piece| body.push(piece)).await?;
+        Ok(meta.map(|meta| Got { body: body.into_bytes(), meta }))
+    }
+
+    /// Reads a range of an object and gives its bytes to `take` in the pieces in which they arrive,
+    /// which may keep more memory than they show. [`Kind::Corrupt`] if the object ends before the
+    /// range does; `take` may have got some of it then.
+    pub async fn get_pieces(
+        &self,
+        name: &str,
+        range: Range<u64>,
+        take: &mut Take<'_>,
+    ) -> Result<()> {
+        match self.fetch(name, Some(range), None, take).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(Kind::Internal, "the store answered a question nobody asked")
+                .with("object", self.full_name(name))),
+        }
+    }
+
+    async fn fetch(
+        &self,
+        name: &str,
+        range: Option<Range<u64>>,
+        unless: Option<&Tag>,
+        take: &mut Take<'_>,
+    ) -> Result<Option<ObjectMeta>> {
         name::check(name)?;
         if range.as_ref().is_some_and(Range::is_empty) {
-            let meta = self.head(name).await?;
-            return Ok(Some(Got { body: Bytes::new(), meta }));
+            return Ok(Some(self.head(name).await?));
         }
+        let mut bytes = 0;
+        let mut counted = |piece: Bytes| {
+            bytes += piece.len();
+            take(piece);
+        };
         let got = self
             .request(Access::Read, 0, async {
                 match &self.store {
-                    Store::Wire(wire) => wire.get(self.trust, name, range, unless).await,
-                    Store::Local(local) => local.get(name, range, unless).await,
-                    Store::Memory(memory) => memory.get(name, range, unless),
+                    Store::Wire(wire) => {
+                        wire.get(self.trust, name, range, unless, &mut counted).await
+                    }
+                    Store::Local(local) => {
+                        let got = local.get(name, range, unless).await?;
+                        Ok(got.map(|got| given(got, &mut counted)))
+                    }
+                    Store::Memory(memory) => {
+                        let got = memory.get(name, range, unless)?;
+                        Ok(got.map(|got| given(got, &mut counted)))
+                    }
+                    #[cfg(any(test, feature = "testing"))]
+                    Store::Loose(loose) => {
+                        let got = loose.get(name, range, unless).await?;
+                        Ok(got.map(|got| given(got, &mut counted)))
+                    }
                 }
             })
             .await?;
-        if let Some(got) = &got {
-            self.received(got.body.len()).await;
+        if got.is_some() {
+            self.received(bytes).await;
         }
         Ok(got)
     }
@@ -196,6 +284,8 @@ impl Bucket {
                         Store::Wire(wire) => wire.list(bucket.trust, &prefix),
                         Store::Local(local) => local.list(&prefix),
                         Store::Memory(memory) => memory.list(&prefix),
+                        #[cfg(any(test, feature = "testing"))]
+                        Store::Loose(loose) => loose.list(&prefix).await?,
                     })
                 })
                 .await;
@@ -220,6 +310,8 @@ impl Bucket {
                     memory.delete(names);
                     Ok(())
                 }
+                #[cfg(any(test, feature = "testing"))]
+                Store::Loose(loose) => loose.delete(names).await,
             }
         })
         .await
@@ -235,6 +327,11 @@ impl Bucket {
         self.shared.health.snapshot()
     }
 
+    /// What the store refuses from now on, for who waits behind somebody who tries again.
+    pub fn refusals(&self) -> Refusals {
+        self.shared.health.refusals()
+    }
+
     /// The same bucket, which reads server errors in another way.
     fn trusting(&self, trust: Trust) -> Self {
         Self { trust, ..self.clone() }
@@ -245,6 +342,8 @@ impl Bucket {
         match &self.store {
             Store::Local(local) => local.sweep_temporaries().await,
             Store::Wire(_) | Store::Memory(_) => Ok(()),
+            #[cfg(any(test, feature = "testing"))]
+            Store::Loose(_) => Ok(()),
         }
     }
 
@@ -253,7 +352,7 @@ impl Bucket {
     }
 
     fn writable(&self, name: &str) -> Result<&Policy> {
-        self.policy().ok_or_else(|| {
+        self.shared.policy.as_ref().ok_or_else(|| {
             Error::new(Kind::Policy, "this operator may only read")
                 .with("object", self.full_name(name))
         })
@@ -262,7 +361,24 @@ impl Bucket {
     async fn write(
         &self,
         name: &str,
-        body: Bytes,
+        body: Body,
+        demand: Demand,
+        attributes: &[(String, String)],
+    ) -> Result<Put> {
+        let next = self.shared.successor.read().clone();
+        let next = next.map(|next| Self {
+            trust: self.trust,
+            #[cfg(any(test, feature = "testing"))]
+            faults: self.faults.clone(),
+            ..next
+        });
+        next.as_ref().unwrap_or(self).write_under_policy(name, body, demand, attributes).await
+    }
+
+    async fn write_under_policy(
+        &self,
+        name: &str,
+        body: Body,
         demand: Demand,
         attributes: &[(String, String)],
     ) -> Result<Put> {
@@ -289,60 +405,30 @@ impl Bucket {
                         let tag = memory.write(name, body, &demand, attributes)?;
                         Ok(Put { tag, posture: self.posture_of_silence(policy) })
                     }
+                    #[cfg(any(test, feature = "testing"))]
+                    Store::Loose(loose) => {
+                        let tag = loose.write(name, body, attributes).await?;
+                        Ok(Put { tag, posture: self.posture_of_silence(policy) })
+                    }
                 }
             })
             .await?;
         self.settle(name, policy, put).await
     }
 
-    /// Gives an unconfirmed write its second chance, counts it, and applies the policy.
-    async fn settle(&self, name: &str, policy: &Policy, mut put: Put) -> Result<Put> {
-        let proof = self.shared.row.proof.as_ref();
-        if put.posture == Posture::Unconfirmed && proof.is_some_and(|proof| proof.on_head) {
-            // Whatever keeps the HEAD from answering, nothing is confirmed then.
-            put.posture = self.posture(name).await.unwrap_or(Posture::Unconfirmed);
-        }
-        #[cfg(any(test, feature = "testing"))]
-        if self.faults.as_ref().is_some_and(fault::FaultControl::unconfirmed) {
-            put.posture = Posture::Unconfirmed;
-        }
-        self.shared.counters.posture(name, &put.posture);
-        if put.posture == Posture::Unconfirmed {
-            let object = self.full_name(name);
-            tracing::warn!(object, "the store does not confirm that the object is encrypted");
-            if policy.verify == SseVerify::Strict {
-                return Err(Error::new(
-                    Kind::Policy,
-                    "the store does not confirm that the object is encrypted",
-                )
-                .with("object", object)
-                .hint("see `cairnfs providers show`; `sse-verify = \"warn\"` accepts it"));
-            }
-        }
-        Ok(put)
-    }
-
     async fn describe(&self, name: &str) -> Result<(ObjectMeta, Posture)> {
         name::check(name)?;
-        let silent = || self.policy().map_or(Posture::Absent, |p| self.posture_of_silence(p));
+        let silent = || self.policy().map_or(Posture::Absent, |p| self.posture_of_silence(&p));
         self.request(Access::Describe, 0, async {
             match &self.store {
                 Store::Wire(wire) => wire.head(self.trust, name).await,
                 Store::Local(local) => Ok((local.head(name).await?, silent())),
                 Store::Memory(memory) => Ok((memory.head(name)?, silent())),
+                #[cfg(any(test, feature = "testing"))]
+                Store::Loose(loose) => Ok((loose.head(name).await?, silent())),
             }
         })
         .await
-    }
-
-    /// The posture of a store that has no headers. The memory of tests confirms what is asked.
-    fn posture_of_silence(&self, policy: &Policy) -> Posture {
-        match (&self.store, &policy.mode) {
-            (Store::Memory(_), mode) if *mode != SseMode::None => {
-                Posture::Confirmed { mode: "AES256".to_owned(), key: None }
-            }
-            _ => sse::judge(&self.shared.row, &policy.mode, Evidence::Write, &HeaderMap::new()),
-        }
     }
 
     /// Runs one request: counted where no witness counts, and through the faults of a test.
@@ -376,4 +462,10 @@ impl Bucket {
             faults.received(bytes).await;
         }
     }
+}
+
+/// Gives away what a store without a wire answers at once.
+fn given((body, meta): (Body, ObjectMeta), take: &mut Take<'_>) -> ObjectMeta {
+    body.into_pieces().into_iter().for_each(take);
+    meta
 }

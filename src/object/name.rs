@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::types::BlockId;
+use crate::types::ClaimId;
 use crate::types::SessionId;
 
 /// The volume's header.
@@ -20,6 +21,127 @@ pub const ENGINE_PREFIX: &str = "meta/db/";
 pub const PROBE_PREFIX: &str = "meta/probe/";
 
 const CLOSED: &str = ".closed";
+const STARTED: &str = ".start";
+
+/// Objects that are numbered one after another, of which each is created once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sequence {
+    /// The metadata engine's log.
+    Wal,
+    /// Its manifests.
+    Manifest,
+    /// The states of its compactions.
+    Compactions,
+    /// The states of the volume.
+    State,
+}
+
+impl Sequence {
+    /// All of them; each stands where its value as a number says.
+    pub const ALL: [Self; 4] = [Self::Wal, Self::Manifest, Self::Compactions, Self::State];
+
+    /// What to list for the names of a sequence.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Wal => "meta/db/wal/",
+            Self::Manifest => "meta/db/manifest/",
+            Self::Compactions => "meta/db/compactions/",
+            Self::State => STATE_PREFIX,
+        }
+    }
+
+    /// The extension, as the metadata engine has it; states have none.
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Wal => ".sst",
+            Self::Manifest => ".manifest",
+            Self::Compactions => ".compactions",
+            Self::State => "",
+        }
+    }
+
+    /// Digits of a number.
+    fn digits(self) -> usize {
+        match self {
+            Self::Wal | Self::Manifest | Self::Compactions => 20,
+            Self::State => 8,
+        }
+    }
+}
+
+/// The name of object `number` of a sequence, where one name has one writer.
+pub fn numbered(sequence: Sequence, number: u64) -> String {
+    let (prefix, digits) = (sequence.prefix(), sequence.digits());
+    format!("{prefix}{number:0digits$}{}", sequence.extension())
+}
+
+/// The same object as `claim` writes it, on a store that cannot refuse a second writer.
+pub fn claimed(sequence: Sequence, number: u64, claim: ClaimId) -> String {
+    let (prefix, digits) = (sequence.prefix(), sequence.digits());
+    format!("{prefix}{number:0digits$}.{claim}{}", sequence.extension())
+}
+
+/// The sequence and number of a [`numbered`] name.
+pub fn parse_numbered(name: &str) -> Option<(Sequence, u64)> {
+    let (sequence, middle) = parse_sequence(name)?;
+    let number = middle.parse().ok()?;
+    (numbered(sequence, number) == name).then_some((sequence, number))
+}
+
+/// The sequence, number and claim of a [`claimed`] name.
+pub fn parse_claimed(name: &str) -> Option<(Sequence, u64, ClaimId)> {
+    let (sequence, middle) = parse_sequence(name)?;
+    let (number, claim) = middle.split_once('.')?;
+    let (number, claim) = (number.parse().ok()?, claim.parse().ok()?);
+    (claimed(sequence, number, claim) == name).then_some((sequence, number, claim))
+}
+
+fn parse_sequence(name: &str) -> Option<(Sequence, &str)> {
+    Sequence::ALL.into_iter().find_map(|sequence| {
+        let rest = name.strip_prefix(sequence.prefix())?;
+        Some((sequence, rest.strip_suffix(sequence.extension())?))
+    })
+}
+
+/// The records of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimRecord {
+    /// Who claims the session.
+    Opened,
+    /// What it owns: it may write from here on.
+    Started,
+    /// It ended cleanly.
+    Closed,
+}
+
+impl ClaimRecord {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Opened, Self::Started, Self::Closed];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Opened => "",
+            Self::Started => STARTED,
+            Self::Closed => CLOSED,
+        }
+    }
+}
+
+/// A record of a claim.
+pub fn claim(claim: ClaimId, record: ClaimRecord) -> String {
+    format!("{TERMS_PREFIX}{claim}{}", record.suffix())
+}
+
+/// The claim that a name below [`TERMS_PREFIX`] is about, and which of its records it is.
+pub fn parse_claim(name: &str) -> Option<(ClaimId, ClaimRecord)> {
+    let rest = name.strip_prefix(TERMS_PREFIX)?;
+    let (digits, record) = match (rest.strip_suffix(STARTED), rest.strip_suffix(CLOSED)) {
+        (Some(digits), _) => (digits, ClaimRecord::Started),
+        (_, Some(digits)) => (digits, ClaimRecord::Closed),
+        (None, None) => (rest, ClaimRecord::Opened),
+    };
+    Some((digits.parse().ok()?, record))
+}
 
 /// The records of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +191,12 @@ pub fn term_closed(session: SessionId) -> String {
 pub fn parse_state(name: &str) -> Option<u64> {
     let number = name.strip_prefix(STATE_PREFIX)?.parse().ok()?;
     (state(number) == name).then_some(number)
+}
+
+/// The number of a state of the volume, whoever wrote it; `None` for a foreign object.
+pub fn state_number(name: &str) -> Option<u64> {
+    let claimed = parse_claimed(name).filter(|(sequence, ..)| *sequence == Sequence::State);
+    parse_state(name).or(claimed.map(|(_, number, _)| number))
 }
 
 /// The session that a name below [`TERMS_PREFIX`] is about, and which of its two records it is;
@@ -137,6 +265,28 @@ mod tests {
         for foreign in ["meta/term/7", "meta/term/000000000007.old", "meta/term/+00000000007"] {
             assert_eq!(parse_term(foreign), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn numbered_and_claimed_names_parse_back_and_are_never_taken_for_each_other() {
+        let owner = ClaimId { session: SessionId(7), nonce: 0xab };
+        for sequence in Sequence::ALL {
+            let (plain, owned) = (numbered(sequence, 42), claimed(sequence, 42, owner));
+            assert_eq!(parse_numbered(&plain), Some((sequence, 42)));
+            assert_eq!(parse_claimed(&owned), Some((sequence, 42, owner)));
+            assert_eq!((parse_numbered(&owned), parse_claimed(&plain)), (None, None));
+        }
+        let wal = "meta/db/wal/00000000000000000042.000000000007-00000000000000ab.sst";
+        assert_eq!(claimed(Sequence::Wal, 42, owner), wal);
+        assert_eq!(numbered(Sequence::State, 42), state(42));
+        assert_eq!(parse_numbered("meta/db/compacted/01.sst"), None);
+        for record in ClaimRecord::ALL {
+            let name = claim(owner, record);
+            assert_eq!(parse_claim(&name), Some((owner, record)));
+            assert_eq!(parse_term(&name), None);
+        }
+        assert_eq!(parse_claim(&term(SessionId(7))), None);
+        assert_eq!(parse_claim(&term_closed(SessionId(7))), None);
     }
 
     #[test]

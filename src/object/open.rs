@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+
 use super::Bucket;
 use super::Shared;
 use super::Store;
@@ -15,6 +17,8 @@ use super::fault::FaultControl;
 use super::fault::Faults;
 use super::layers;
 use super::local::LocalStore;
+#[cfg(any(test, feature = "testing"))]
+use super::loose::LooseStore;
 use super::memory::MemoryStore;
 use super::operator;
 #[cfg(any(test, feature = "testing"))]
@@ -39,12 +43,7 @@ impl Bucket {
     /// No request is sent. `policy: None` gives an operator that cannot write at all.
     /// [`Kind::Config`] if the settings do not fit together or the provider cannot encrypt so.
     pub fn open(volume: &VolumeConfig, policy: Option<Policy>) -> Result<Self> {
-        // Keys that expire belong here: rebuild the operator with new ones before they do.
-        let keys = match volume.provider.service {
-            Service::S3 | Service::Azblob => volume.credentials.resolve()?,
-            Service::Gcs | Service::Fs | Service::Memory => None,
-        };
-        Self::open_with(volume, policy, keys.as_ref())
+        Self::open_with(volume, policy, keys_of(volume)?.as_ref())
     }
 
     /// As [`Bucket::open`], but without asking for encryption on the wire: for a store that
@@ -55,14 +54,33 @@ impl Bucket {
         Self::open(&volume, Some(policy))
     }
 
+    /// Holds every write from now on, by any clone, to the policy that `tried` is held to: a
+    /// bucket of the same volume, which the store was seen to meet. What is under way goes on.
+    pub fn follow(&self, volume: &VolumeConfig, tried: &Self) -> Result<()> {
+        let volume = VolumeConfig { provider: tried.shared.row.clone(), ..volume.clone() };
+        let keys = keys_of(&volume)?;
+        let watch = (self.shared.counters.clone(), self.shared.health.clone());
+        let next = Self::watched_by(watch, &volume, tried.shared.policy.clone(), keys.as_ref())?;
+        *self.shared.successor.write() = Some(next);
+        Ok(())
+    }
+
     /// A bucket over objects in memory, which confirms whatever encryption is asked; for tests.
     #[cfg(any(test, feature = "testing"))]
     pub fn memory(store: &MemoryStore, policy: Option<Policy>) -> Self {
         let place = "memory:/".to_owned();
         Self::over(
-            Shared::new(Arc::new(rows::memory()), policy, place),
+            Shared::new(watch(), Arc::new(rows::memory()), policy, place),
             Store::Memory(store.clone()),
         )
+    }
+
+    /// A bucket over a store that refuses nobody and takes its time; for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn loose(store: &LooseStore, policy: Policy) -> Self {
+        let row = Arc::new(rows::memory());
+        let shared = Shared::new(watch(), row, Some(policy), "loose:/".to_owned());
+        Self::over(shared, Store::Loose(store.clone()))
     }
 
     /// Puts the seeded fault layer over a bucket; for tests.
@@ -74,6 +92,15 @@ impl Bucket {
     }
 
     pub(super) fn open_with(
+        volume: &VolumeConfig,
+        policy: Option<Policy>,
+        keys: Option<&KeyPair>,
+    ) -> Result<Self> {
+        Self::watched_by(watch(), volume, policy, keys)
+    }
+
+    fn watched_by(
+        watch: Watch,
         volume: &VolumeConfig,
         policy: Option<Policy>,
         keys: Option<&KeyPair>,
@@ -92,24 +119,28 @@ impl Bucket {
             Service::S3 => operator::s3(volume, &mode, keys)?,
             Service::Gcs => operator::gcs(volume)?,
             Service::Azblob => operator::azblob(volume, &mode, keys)?,
-            Service::Fs => return Self::directory(volume, policy),
+            Service::Fs => return Self::directory(watch, volume, policy),
             Service::Memory => {
                 let place = format!("memory:{}/", volume.name);
                 let store = Store::Memory(MemoryStore::of_volume(&volume.name));
-                return Ok(Self::over(Shared::new(row, policy, place), store));
+                return Ok(Self::over(Shared::new(watch, row, policy, place), store));
             }
         };
         let place = format!("{}/{}", volume.bucket, volume.prefix);
-        let shared = Shared::new(row.clone(), policy.clone(), place.clone());
+        let shared = Shared::new(watch, row.clone(), policy.clone(), place.clone());
         let endpoint = volume.endpoint.as_deref();
         let witness = Witness::new(row.clone(), policy, endpoint, shared.counters.clone())?;
         let operator = layers::stack(operator, witness, shared.health.clone());
         let endpoint = endpoint.map(Arc::from);
-        let wire = Wire { operator, place: place.into(), endpoint, row };
+        let kms_key = match &mode {
+            SseMode::Kms(key) | SseMode::Dsse(key) => Some(key.as_str().into()),
+            SseMode::None | SseMode::Aes256 | SseMode::CustomerKeyFile(_) => None,
+        };
+        let wire = Wire { operator, place: place.into(), endpoint, row, kms_key };
         Ok(Self::over(shared, Store::Wire(wire)))
     }
 
-    fn directory(volume: &VolumeConfig, policy: Option<Policy>) -> Result<Self> {
+    fn directory(watch: Watch, volume: &VolumeConfig, policy: Option<Policy>) -> Result<Self> {
         let path = volume.path.as_ref().ok_or_else(|| {
             Error::new(Kind::Config, "the volume has no `path`")
                 .with("volume", &volume.name)
@@ -117,7 +148,7 @@ impl Bucket {
         })?;
         let root = path.join(&volume.prefix);
         let place = format!("{}/", root.display());
-        let shared = Shared::new(volume.provider.clone(), policy, place);
+        let shared = Shared::new(watch, volume.provider.clone(), policy, place);
         Ok(Self::over(shared, Store::Local(LocalStore::new(root))))
     }
 
@@ -133,9 +164,27 @@ impl Bucket {
 }
 
 impl Shared {
-    fn new(row: Arc<Provider>, policy: Option<Policy>, place: String) -> Self {
-        let counters = Arc::<Counters>::default();
-        let health = Arc::new(Health::new(Ambient::system()));
-        Self { row, policy, place, counters, health }
+    fn new(
+        (counters, health): Watch,
+        row: Arc<Provider>,
+        policy: Option<Policy>,
+        place: String,
+    ) -> Self {
+        Self { row, policy, successor: RwLock::default(), place, counters, health }
+    }
+}
+
+/// Who counts requests and notes trouble.
+type Watch = (Arc<Counters>, Arc<Health>);
+
+fn watch() -> Watch {
+    (Arc::default(), Arc::new(Health::new(Ambient::system())))
+}
+
+fn keys_of(volume: &VolumeConfig) -> Result<Option<KeyPair>> {
+    match volume.provider.service {
+        // Keys of S3 that expire are read again by the operator's signer (`renewal`).
+        Service::S3 | Service::Azblob => volume.credentials.resolve(),
+        Service::Gcs | Service::Fs | Service::Memory => Ok(None),
     }
 }

@@ -7,6 +7,7 @@ use opendal::Operator;
 use opendal::services::Azblob;
 use opendal::services::Gcs;
 use opendal::services::S3;
+use reqsign_core::ProvideCredentialChain;
 
 use crate::config::Credentials;
 use crate::config::KeyPair;
@@ -14,12 +15,15 @@ use crate::config::VolumeConfig;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::object::renewal::Renewal;
 use crate::object::sse;
+use crate::provider::Checksum;
+use crate::provider::ListVersion;
 use crate::provider::SseMode;
 use crate::provider::SseRequest;
 
 /// The region that signs requests to a store that has none.
-const REGION_OF_NONE: &str = "us-east-1";
+pub(super) const REGION_OF_NONE: &str = "us-east-1";
 
 /// S3, and everything that speaks it.
 pub(super) fn s3(
@@ -28,27 +32,9 @@ pub(super) fn s3(
     keys: Option<&KeyPair>,
 ) -> Result<Operator> {
     let row = &volume.provider;
-    let region = volume.region.as_deref().or(row.region.as_deref()).unwrap_or(REGION_OF_NONE);
-    let mut builder = S3::default()
-        .root(&volume.prefix)
-        .bucket(&volume.bucket)
-        .region(region)
-        .endpoint(endpoint(volume)?.ok_or_else(|| missing(volume, "endpoint"))?);
-    if row.virtual_host {
-        builder = builder.enable_virtual_host_style();
-    }
-    if let Some(keys) = keys {
-        builder = builder
-            // Nothing from the environment may mix with keys that the volume names.
-            .disable_config_load()
-            .access_key_id(&keys.access_key_id)
-            .secret_access_key(keys.secret_access_key.expose());
-        if let Some(token) = &keys.session_token {
-            builder = builder.session_token(token.expose());
-        }
-    }
+    let builder = s3_builder(volume, keys)?;
     let sends_header = matches!(row.sse_request, SseRequest::Header | SseRequest::CompatHeader);
-    builder = match mode {
+    let builder = match mode {
         SseMode::Aes256 if sends_header => builder.server_side_encryption_with_s3_key(),
         SseMode::None | SseMode::Aes256 => builder,
         SseMode::Kms(key) => builder.server_side_encryption_with_customer_managed_kms_key(key),
@@ -61,6 +47,47 @@ pub(super) fn s3(
         }
     };
     build(volume, builder)
+}
+
+/// An S3 service that asks for no encryption yet.
+pub(super) fn s3_builder(volume: &VolumeConfig, keys: Option<&KeyPair>) -> Result<S3> {
+    let row = &volume.provider;
+    let region = volume.region.as_deref().or(row.region.as_deref()).unwrap_or(REGION_OF_NONE);
+    let mut builder = S3::default()
+        .root(&volume.prefix)
+        .bucket(&volume.bucket)
+        .region(region)
+        .endpoint(endpoint(volume)?.ok_or_else(|| missing(volume, "endpoint"))?);
+    if row.virtual_host {
+        builder = builder.enable_virtual_host_style();
+    }
+    if row.list_version == ListVersion::V1 {
+        builder = builder.disable_list_objects_v2();
+    }
+    builder = match row.checksum {
+        Checksum::None => builder,
+        Checksum::Crc32c => builder.checksum_algorithm("crc32c"),
+        Checksum::Md5 => builder.checksum_algorithm("md5"),
+    };
+    if let Some(keys) = keys {
+        // Nothing from the environment may mix with keys that the volume names.
+        builder = with_keys(builder.disable_config_load(), volume, keys);
+    }
+    Ok(builder)
+}
+
+fn with_keys(builder: S3, volume: &VolumeConfig, keys: &KeyPair) -> S3 {
+    if let Some(renewal) = Renewal::of(&volume.credentials, keys) {
+        let chain = ProvideCredentialChain::new().push(renewal);
+        return builder.credential_provider_chain(chain);
+    }
+    let builder = builder
+        .access_key_id(&keys.access_key_id)
+        .secret_access_key(keys.secret_access_key.expose());
+    match &keys.session_token {
+        Some(token) => builder.session_token(token.expose()),
+        None => builder,
+    }
 }
 
 /// Google's JSON API.
@@ -87,6 +114,15 @@ pub(super) fn azblob(
     mode: &SseMode,
     keys: Option<&KeyPair>,
 ) -> Result<Operator> {
+    let mut builder = azblob_builder(volume, keys)?;
+    if let SseMode::CustomerKeyFile(path) = mode {
+        builder = builder.server_side_encryption_with_customer_key(&sse::customer_key(path)?);
+    }
+    build(volume, builder)
+}
+
+/// An Azure service that asks for no encryption of its own.
+pub(super) fn azblob_builder(volume: &VolumeConfig, keys: Option<&KeyPair>) -> Result<Azblob> {
     let mut builder = Azblob::default()
         .root(&volume.prefix)
         .container(&volume.bucket)
@@ -98,13 +134,11 @@ pub(super) fn azblob(
     if let Some(keys) = keys {
         builder = builder.account_key(keys.secret_access_key.expose());
     }
-    if let SseMode::CustomerKeyFile(path) = mode {
-        builder = builder.server_side_encryption_with_customer_key(&sse::customer_key(path)?);
-    }
-    build(volume, builder)
+    Ok(builder)
 }
 
-fn build(volume: &VolumeConfig, builder: impl opendal::Builder) -> Result<Operator> {
+/// Checks that a volume's settings fit together.
+pub(super) fn build(volume: &VolumeConfig, builder: impl opendal::Builder) -> Result<Operator> {
     Operator::new(builder).map_err(|cause| {
         Error::new(Kind::Config, "the volume's settings do not fit together")
             .with("volume", &volume.name)

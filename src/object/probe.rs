@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 
 use super::Bucket;
+use super::ObjectMeta;
 use super::answer::Posture;
 use super::name;
 use super::witness::Trust;
@@ -59,22 +60,30 @@ impl Bucket {
                 .with("object", self.full_name(name))
                 .hint("the store, or a cache before it, does not show what was just written")
         };
-        if self.head(name).await?.size != body.len() as u64 {
+        // One round trip for all three: a distant store is to be mounted soon as well.
+        let (described, listed, got) =
+            tokio::try_join!(self.head(name), self.listed(name), self.get(name, None, None))?;
+        if described.size != body.len() as u64 {
             return Err(differs("the store describes another object than was written"));
         }
-        let mut listed = self.list(name::PROBE_PREFIX);
-        let found = loop {
-            match listed.try_next().await? {
-                Some(object) if object.name == name => break object,
-                Some(_) => {}
-                None => return Err(differs("the store does not list what was just written")),
-            }
+        let Some(found) = listed else {
+            return Err(differs("the store does not list what was just written"));
         };
-        let got = self.get(name, None, None).await?;
         if got.is_none_or(|got| got.body != body) {
             return Err(differs("the store returns other bytes than were written"));
         }
         self.delete(&[name.to_owned()]).await?;
         Ok(ProbeReport { posture: put.posture, lists_times: found.modified.is_some() })
+    }
+
+    /// The probe's object, if it is listed.
+    async fn listed(&self, name: &str) -> Result<Option<ObjectMeta>> {
+        let mut listed = self.list(name::PROBE_PREFIX);
+        while let Some(object) = listed.try_next().await? {
+            if object.name == name {
+                return Ok(Some(object));
+            }
+        }
+        Ok(None)
     }
 }

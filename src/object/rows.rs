@@ -8,7 +8,8 @@ pub(super) fn memory() -> Provider {
     row("memory")
 }
 
-fn row(name: &str) -> Provider {
+/// The row of that name.
+pub(super) fn row(name: &str) -> Provider {
     let matrix = Matrix::builtin().expect("a test holds the compiled-in matrix to be sound");
     let row = matrix.provider(name).expect("the matrix has the row");
     Provider::clone(&row)

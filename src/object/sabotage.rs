@@ -10,3 +10,11 @@ pub static WITNESS_OFF: AtomicBool = AtomicBool::new(false);
 pub(super) fn witness_is_off() -> bool {
     WITNESS_OFF.load(Ordering::Relaxed)
 }
+
+/// A writer acknowledges without looking whether a later claim is there.
+/// Caught by the schedules of `object/tenure/simulation.rs`.
+pub static READ_BACK_OFF: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn read_back_is_off() -> bool {
+    READ_BACK_OFF.load(Ordering::Relaxed)
+}

@@ -1,6 +1,7 @@
 //! Server-side encryption as pure rules: what a mode makes a write carry, and what the headers
 //! of an answer prove. Sends nothing; `witness.rs` applies both.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use http::HeaderMap;
@@ -28,6 +29,9 @@ const AZURE_ALGORITHM: &str = "x-ms-encryption-algorithm";
 const AZURE_KEY: &str = "x-ms-encryption-key";
 /// Azure's name of the key that was used, in answers.
 const AZURE_KEY_SHA256: &str = "x-ms-encryption-key-sha256";
+
+/// What a posture calls encryption under a customer's key.
+const CUSTOMER: &str = "SSE-C";
 
 /// A customer key's length in bytes: AES-256, the only algorithm any store takes.
 const CUSTOMER_KEY_BYTES: usize = 32;
@@ -57,7 +61,6 @@ pub(super) fn required(row: &Provider, mode: &SseMode) -> Result<Vec<Required>> 
     let present = |header| Required { header, value: None };
     match (row.sse_request, row.service, mode) {
         (_, _, SseMode::None) | (SseRequest::Default, _, SseMode::Aes256) => Ok(Vec::new()),
-        (SseRequest::Unsupported, ..) => Err(cannot(row, "does not encrypt at rest")),
         (SseRequest::Header | SseRequest::CompatHeader, Service::S3, SseMode::Aes256) => {
             Ok(vec![exactly(SSE, "AES256")])
         }
@@ -67,6 +70,7 @@ pub(super) fn required(row: &Provider, mode: &SseMode) -> Result<Vec<Required>> 
         (SseRequest::Header, Service::S3, SseMode::Dsse(key)) => {
             Ok(vec![exactly(SSE, "aws:kms:dsse"), exactly(SSE_KMS_KEY, key)])
         }
+        // A store that has no keys of its own may still take the customer's.
         (_, Service::S3, SseMode::CustomerKeyFile(_)) => {
             Ok(vec![exactly(SSE_C_ALGORITHM, "AES256"), present(SSE_C_KEY), present(SSE_C_KEY_MD5)])
         }
@@ -75,6 +79,7 @@ pub(super) fn required(row: &Provider, mode: &SseMode) -> Result<Vec<Required>> 
             present(AZURE_KEY),
             present(AZURE_KEY_SHA256),
         ]),
+        (SseRequest::Unsupported, ..) => Err(cannot(row, "does not encrypt at rest")),
         _ => Err(cannot(row, "cannot be asked for this kind of encryption")),
     }
 }
@@ -108,12 +113,13 @@ pub(super) fn judge(
     match mode {
         SseMode::None => match told.filter(|value| accepted(row, value)) {
             Some(value) => confirmed(value, text(SSE_KMS_KEY)),
+            None if text(SSE_C_ALGORITHM) == Some("AES256") => confirmed(CUSTOMER, None),
             None if always_unproved(row) => Posture::ProviderDefault,
             None => Posture::Absent,
         },
         SseMode::CustomerKeyFile(_) => match (text(SSE_C_ALGORITHM), text(AZURE_KEY_SHA256)) {
-            (Some("AES256"), _) => confirmed("SSE-C", None),
-            (_, Some(key)) if row.service == Service::Azblob => confirmed("SSE-C", Some(key)),
+            (Some("AES256"), _) => confirmed(CUSTOMER, None),
+            (_, Some(key)) if row.service == Service::Azblob => confirmed(CUSTOMER, Some(key)),
             _ => Posture::Unconfirmed,
         },
         SseMode::Aes256 if !sends_header => match told.filter(|value| accepted(row, value)) {
@@ -138,15 +144,45 @@ pub(super) fn judge(
     }
 }
 
+/// Whether an object of this posture is what `mode` asks for. The posture is judged without a
+/// mode, so that it tells what the store really did.
+pub fn meets(row: &Provider, mode: &SseMode, posture: &Posture) -> bool {
+    let sends_header = matches!(row.sse_request, SseRequest::Header | SseRequest::CompatHeader);
+    match (mode, posture) {
+        (SseMode::None, _) => true,
+        (SseMode::Aes256, Posture::ProviderDefault) => true,
+        (SseMode::Aes256, Posture::Confirmed { mode, .. }) => !sends_header || mode == "AES256",
+        (SseMode::Kms(key), Posture::Confirmed { mode, key: Some(used) }) => {
+            mode == "aws:kms" && same_key(key, used)
+        }
+        (SseMode::Dsse(key), Posture::Confirmed { mode, key: Some(used) }) => {
+            mode == "aws:kms:dsse" && same_key(key, used)
+        }
+        (SseMode::CustomerKeyFile(_), Posture::Confirmed { mode, .. }) => mode == CUSTOMER,
+        _ => false,
+    }
+}
+
 /// Reads the key of SSE-C: a file of exactly 32 bytes.
 pub(super) fn customer_key(path: &Path) -> Result<Vec<u8>> {
     let shown = path.display();
-    let key = std::fs::read(path)
-        .map_err(|cause| Error::from(cause).while_doing(format!("cannot read key `{shown}`")))?;
+    let unreadable =
+        |cause| Error::from(cause).while_doing(format!("cannot read customer key `{shown}`"));
+    let others = std::fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o077;
+    if others != 0 {
+        let message = format!("customer key `{shown}` is open to others");
+        return Err(Error::new(Kind::Config, message)
+            .hint(format!("run `chmod 600 {shown}`, and think about a new key")));
+    }
+    let key = std::fs::read(path).map_err(unreadable)?;
     if key.len() == CUSTOMER_KEY_BYTES {
         Ok(key)
     } else {
-        Err(Error::new(Kind::Config, "the customer key is not 32 bytes long").with("file", shown))
+        Err(Error::new(Kind::Config, "the customer key is not 32 bytes long")
+            .with("file", shown)
+            .hint(
+                "make one with `head -c 32 /dev/urandom`, and keep a copy: it cannot be replaced",
+            ))
     }
 }
 
@@ -167,11 +203,12 @@ fn always_unproved(row: &Provider) -> bool {
     row.at_rest == AtRest::Always && row.proof.is_none()
 }
 
-/// Whether the key a store names is the one asked for. Stores answer with the full ARN, so an
-/// id is compared with its end; an alias names no key that could be compared.
+/// Whether the key a store names is the one asked for. Stores answer with the full ARN
+/// (`arn:aws:kms:REGION:ACCOUNT:key/ID`, MinIO: `arn:aws:kms:NAME`), so an id is compared with its
+/// end; an alias names no key that could be compared.
 fn same_key(asked: &str, used: &str) -> bool {
     let alias = asked.starts_with("alias/") || asked.contains(":alias/");
-    asked == used || alias || used.ends_with(&format!("/{asked}"))
+    asked == used || alias || used.strip_suffix(asked).is_some_and(|arn| arn.ends_with(['/', ':']))
 }
 
 fn cannot(row: &Provider, what: &str) -> Error {
@@ -214,7 +251,19 @@ mod tests {
                 vec![(SSE, "aws:kms"), (SSE_KMS_KEY, KMS_KEY)],
                 confirmed("aws:kms", Some(KMS_KEY)),
             ),
+            (
+                &s3,
+                kms(),
+                vec![(SSE, "aws:kms"), (SSE_KMS_KEY, "arn:aws:kms:k1")],
+                confirmed("aws:kms", Some("arn:aws:kms:k1")),
+            ),
             (&s3, kms(), vec![(SSE, "aws:kms"), (SSE_KMS_KEY, "k2")], Posture::Unconfirmed),
+            (
+                &s3,
+                kms(),
+                vec![(SSE, "aws:kms"), (SSE_KMS_KEY, "arn:x/not-k1")],
+                Posture::Unconfirmed,
+            ),
             (&gcs, SseMode::Aes256, vec![], Posture::ProviderDefault),
             (&gcs, SseMode::None, vec![], Posture::ProviderDefault),
             (
@@ -237,6 +286,30 @@ mod tests {
     }
 
     #[test]
+    fn an_object_meets_a_policy_only_if_it_is_encrypted_as_asked() {
+        let confirmed = |mode: &str, key: Option<&str>| Posture::Confirmed {
+            mode: mode.to_owned(),
+            key: key.map(str::to_owned),
+        };
+        let (aes, kms) = (SseMode::Aes256, SseMode::Kms("k1".to_owned()));
+        let (s3, azure) = (rows::minio(), rows::azblob());
+        for (row, mode, posture, fine) in [
+            (&s3, &SseMode::None, Posture::Absent, true),
+            (&s3, &aes, confirmed("AES256", None), true),
+            (&s3, &aes, confirmed("aws:kms", Some(KMS_KEY)), false),
+            (&s3, &aes, Posture::Absent, false),
+            (&s3, &aes, Posture::ProviderDefault, true),
+            (&s3, &kms, confirmed("aws:kms", Some(KMS_KEY)), true),
+            (&s3, &kms, confirmed("aws:kms", Some("arn:aws:kms:eu:1:key/k2")), false),
+            (&s3, &kms, confirmed("AES256", None), false),
+            (&azure, &aes, confirmed("true", None), true),
+            (&azure, &aes, Posture::Absent, false),
+        ] {
+            assert_eq!(meets(row, mode, &posture), fine, "{} {mode:?} {posture:?}", row.name);
+        }
+    }
+
+    #[test]
     fn a_write_that_lacks_the_header_or_has_another_value_is_found() {
         let required = required(&rows::minio(), &SseMode::Aes256).unwrap();
         assert!(missing(&required, &headers(&[(SSE, "AES256")])).is_none());
@@ -246,12 +319,30 @@ mod tests {
     }
 
     #[test]
+    fn a_customer_key_is_32_bytes_that_nobody_else_can_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let key = |bytes: usize, mode: u32| {
+            std::fs::write(&path, vec![7; bytes]).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            customer_key(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(key(32, 0o600).unwrap(), [7; 32]);
+        assert!(key(32, 0o644).unwrap_err().contains("is open to others"));
+        assert!(key(31, 0o600).unwrap_err().contains("is not 32 bytes long"));
+        assert!(customer_key(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
     fn what_a_provider_cannot_do_is_refused_and_never_dropped() {
         let kms = SseMode::Kms("k".to_owned());
         assert!(required(&rows::local(), &SseMode::Aes256).is_err());
         assert!(required(&rows::azblob(), &kms).is_err());
         assert!(required(&rows::gcs_compat(), &kms).is_err());
         assert!(required(&rows::azblob(), &SseMode::Aes256).unwrap().is_empty());
+        let (hetzner, key) = (rows::row("hetzner"), SseMode::CustomerKeyFile("/k".into()));
+        assert!(required(&hetzner, &SseMode::Aes256).is_err());
+        assert_eq!(required(&hetzner, &key).unwrap().len(), 3);
         assert!(required(&rows::local(), &SseMode::None).unwrap().is_empty());
     }
 }

@@ -4,6 +4,7 @@ use futures::TryStreamExt;
 
 use super::*;
 use crate::object::fault::Faults;
+use crate::provider::SseMode;
 
 fn memory() -> Bucket {
     Bucket::memory(&MemoryStore::default(), Some(rows::policy(SseMode::None)))

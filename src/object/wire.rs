@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
@@ -15,16 +14,18 @@ use opendal::ErrorKind;
 use opendal::Lister;
 use opendal::Metadata;
 use opendal::Operator;
+use opendal::Reader;
 use opendal::options::ListOptions;
 use opendal::options::ReaderOptions;
 use opendal::options::WriteOptions;
 
+use super::Take;
 use super::answer::Demand;
-use super::answer::Got;
 use super::answer::ObjectMeta;
 use super::answer::Posture;
 use super::answer::Put;
 use super::answer::Tag;
+use super::body::Body;
 use super::explain::Doing;
 use super::explain::explain;
 use super::witness::Seen;
@@ -49,6 +50,8 @@ pub(super) struct Wire {
     /// Where the store answers; `None`: the service's own default.
     pub endpoint: Option<Arc<str>>,
     pub row: Arc<Provider>,
+    /// The key that the policy names.
+    pub kms_key: Option<Arc<str>>,
 }
 
 impl Wire {
@@ -56,7 +59,7 @@ impl Wire {
         &self,
         trust: Trust,
         name: &str,
-        body: Bytes,
+        body: Body,
         demand: &Demand,
         attributes: &[(String, String)],
     ) -> Result<Put> {
@@ -72,8 +75,9 @@ impl Wire {
         if self.operator.info().capability().write_with_user_metadata && !attributes.is_empty() {
             options.user_metadata = Some(attributes.iter().cloned().collect::<HashMap<_, _>>());
         }
-        // One buffer and no chunk: OpenDAL then sends one PutObject, whatever the size.
-        let call = self.operator.write_options(name, Buffer::from(body), options);
+        // One buffer and no chunk size: OpenDAL then sends one PutObject, whatever the size.
+        let call =
+            self.operator.write_options(name, Buffer::from_iter(body.into_pieces()), options);
         let (result, seen) = watched(trust, call).await;
         let meta = result.map_err(|cause| self.failure("write", name, demand, &cause, &seen))?;
         let posture = seen.posture.unwrap_or(Posture::Unconfirmed);
@@ -86,7 +90,8 @@ impl Wire {
         name: &str,
         range: Option<Range<u64>>,
         unless: Option<&Tag>,
-    ) -> Result<Option<Got>> {
+        take: &mut Take<'_>,
+    ) -> Result<Option<ObjectMeta>> {
         let mut options = ReaderOptions::default();
         let unless = unless.map(|tag| tag.0.clone());
         if self.by_generation() {
@@ -97,14 +102,14 @@ impl Wire {
         let bytes: BytesRange = range.clone().map_or_else(|| (..).into(), Into::into);
         let call = async {
             match self.operator.reader_options(name, options).await {
-                Ok(reader) => (reader.read(bytes).await, reader.metadata().cloned()),
+                Ok(reader) => (pass_on(&reader, bytes, take).await, reader.metadata().cloned()),
                 Err(cause) => (Err(cause), None),
             }
         };
         let ((result, meta), seen) = watched(trust, call).await;
         let size = meta.as_ref().map(Metadata::content_length);
-        let body = match result {
-            Ok(body) => body.to_bytes(),
+        let sent = match result {
+            Ok(sent) => sent,
             Err(cause) if cause.kind() == ErrorKind::ConditionNotMatch => return Ok(None),
             // OpenDAL takes an answer that ends with the object for one that broke off.
             Err(_) if range.as_ref().is_some_and(|range| size.is_some_and(|s| s < range.end)) => {
@@ -121,13 +126,13 @@ impl Wire {
         })?;
         let meta = self.describe(name, &meta);
         let wanted = range.map_or(meta.size, |range| range.end - range.start);
-        if body.len() as u64 != wanted {
+        if sent != wanted {
             return Err(Error::new(Kind::Corrupt, "the store sent another number of bytes")
                 .with("object", self.object(name))
                 .with("wanted", wanted)
-                .with("sent", body.len()));
+                .with("sent", sent));
         }
-        Ok(Some(Got { body, meta }))
+        Ok(Some(meta))
     }
 
     pub(super) async fn head(&self, trust: Trust, name: &str) -> Result<(ObjectMeta, Posture)> {
@@ -186,7 +191,7 @@ impl Wire {
         (meta.is_file() && !entry.path().ends_with('/')).then(|| self.describe(entry.path(), meta))
     }
 
-    fn describe(&self, name: &str, meta: &Metadata) -> ObjectMeta {
+    pub(super) fn describe(&self, name: &str, meta: &Metadata) -> ObjectMeta {
         let attributes = meta.user_metadata().map(|attributes| {
             attributes
                 .into_iter()
@@ -218,7 +223,7 @@ impl Wire {
         format!("{}{name}", self.place)
     }
 
-    fn failure(
+    pub(super) fn failure(
         &self,
         verb: &'static str,
         name: &str,
@@ -226,12 +231,27 @@ impl Wire {
         cause: &opendal::Error,
         seen: &Seen,
     ) -> Error {
-        let error = explain(Doing { verb, object: &self.object(name), demand }, cause, seen);
+        let (object, conflicts) = (self.object(name), &self.row.conflict_statuses);
+        let error = explain(Doing { verb, object: &object, demand, conflicts }, cause, seen);
         match &self.endpoint {
             Some(endpoint) if seen.status.is_none() => error.with("endpoint", endpoint),
-            _ => error,
+            _ => match &self.kms_key {
+                Some(key) if seen.is_of_the_key_service() => error.with("KMS key", key),
+                _ => error,
+            },
         }
     }
+}
+
+/// Gives away what a reader answers, piece by piece, and says how many bytes that were.
+async fn pass_on(reader: &Reader, range: BytesRange, take: &mut Take<'_>) -> opendal::Result<u64> {
+    let mut pieces = reader.clone().into_stream(range).await?;
+    let mut bytes = 0;
+    while let Some(buffer) = pieces.try_next().await? {
+        bytes += buffer.len() as u64;
+        Iterator::for_each(buffer, &mut *take);
+    }
+    Ok(bytes)
 }
 
 /// The next entry below a prefix, of a listing that the first call begins.

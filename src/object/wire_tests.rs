@@ -10,7 +10,9 @@ use super::double::Manner;
 use super::*;
 use crate::config::KeyPair;
 use crate::config::Secret;
+use crate::config::SseVerify;
 use crate::config::VolumeConfig;
+use crate::provider::SseMode;
 
 fn keys() -> KeyPair {
     KeyPair {

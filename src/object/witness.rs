@@ -23,6 +23,7 @@ use super::answer::Policy;
 use super::answer::Posture;
 use super::counts::Access;
 use super::counts::Counters;
+use super::rules;
 use super::sse;
 use super::sse::Evidence;
 use super::sse::Required;
@@ -50,6 +51,8 @@ pub(super) enum Trust {
     MayPass,
     /// The mount's probe: a server error that the row knows is final.
     Probe,
+    /// A measurement: the answers themselves are wanted.
+    Measure,
 }
 
 /// What the last answer to a call said.
@@ -67,6 +70,17 @@ pub(super) struct Seen {
     pub refusal: Option<SseRefusal>,
     /// Why the request was not sent.
     pub blocked: Option<String>,
+    /// The answer's headers, for a measurement.
+    pub headers: Option<HeaderMap>,
+}
+
+impl Seen {
+    /// Whether the store passes on what its key service says (`KMS.DisabledException`, MinIO:
+    /// `kms:KeyNotFound`).
+    pub(super) fn is_of_the_key_service(&self) -> bool {
+        let code = self.code.as_deref().unwrap_or_default();
+        code.starts_with("KMS.") || code.starts_with("kms:")
+    }
 }
 
 #[derive(Clone)]
@@ -150,14 +164,18 @@ impl Witness {
         if changes && self.policy.is_none() {
             return Some("this operator may only read".to_owned());
         }
+        let named = request.extensions().get::<ServiceOperation>().map_or("", |named| named.0);
+        let headers = request.headers();
+        if let Some(why) = rules::forbidden(&self.row, self.mode(), access, named, headers) {
+            return Some(why);
+        }
         if access != Access::Write {
             return None;
         }
-        let named = request.extensions().get::<ServiceOperation>().map_or("", |named| named.0);
         if PARTS.contains(&named) || AZURE_PARTS.contains(&named) {
             return Some(format!("{named} would store an object in parts"));
         }
-        let lacking = sse::missing(&self.required, request.headers())?;
+        let lacking = sse::missing(&self.required, headers)?;
         Some(format!("the write does not carry `{}` as the policy demands", lacking.header))
     }
 
@@ -203,6 +221,7 @@ impl Witness {
         request: Request<Buffer>,
     ) -> opendal::Result<Response<HttpBody>> {
         let call = CALL.try_with(Call::clone).ok();
+        let trust = call.as_ref().map_or(Trust::MayPass, |call| call.trust);
         let note = |seen: Seen| {
             if let Some(call) = &call {
                 *call.seen.lock() = seen;
@@ -216,9 +235,10 @@ impl Witness {
         self.counters.request(access);
         self.counters.sent(request.body().len());
         let answer = self.inner.fetch(request).await?;
+        let headers = (trust == Trust::Measure).then(|| answer.headers().clone());
         if is_error(answer.status()) {
             let (answer, mut seen) = self.read_error(answer).await?;
-            let trust = call.as_ref().map_or(Trust::MayPass, |call| call.trust);
+            seen.headers = headers;
             seen.refusal = self.refusal(trust, access, &seen);
             let refused = seen.refusal.clone();
             note(seen);
@@ -241,6 +261,7 @@ impl Witness {
         note(Seen {
             status: Some(answer.status().as_u16()),
             posture: evidence.map(judge),
+            headers,
             ..Seen::default()
         });
         let counters = self.counters.clone();

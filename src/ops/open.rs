@@ -40,7 +40,7 @@ pub async fn with_volume<T>(
 /// What a volume is opened with, as config and options say.
 pub fn open_options(mount: &MountConfig, volume: &VolumeConfig, mountpoint: &Path) -> OpenOptions {
     OpenOptions {
-        sse: mount.asked_mode(volume.sse.as_ref()),
+        sse: volume.asked_mode(mount),
         takeover: mount.takeover,
         read_only: mount.read_only,
         memory_bytes: mount.memory_bytes,

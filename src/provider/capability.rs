@@ -173,6 +173,13 @@ pub struct Costs {
     pub usd_per_million_gets: f64,
     /// A GiB for a month.
     pub usd_per_gib_month: f64,
-    /// Days that a deleted object is charged for at least.
+    /// Days that every object is charged for at least, also when it is deleted sooner.
     pub minimum_days: u32,
+    /// Days that a deleted object is kept and charged for, unless the bucket is set otherwise.
+    #[serde(default)]
+    pub soft_delete_days: u32,
+    /// A deleted object stays as a hidden version and is charged for until a rule of the bucket
+    /// removes it.
+    #[serde(default)]
+    pub hides_deleted: bool,
 }

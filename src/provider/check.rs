@@ -4,6 +4,10 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::provider::AtRest;
+use crate::provider::Claim;
+use crate::provider::Confidence;
+use crate::provider::Day;
+use crate::provider::Evidence;
 use crate::provider::KeyId;
 use crate::provider::KeySupport;
 use crate::provider::Provider;
@@ -17,11 +21,13 @@ impl Provider {
     /// Whether volumes here can have `mode`; if not, why, and what to do. What the store or
     /// OpenDAL cannot do is refused here, never silently dropped.
     pub fn check_mode(&self, mode: &SseMode) -> Result<()> {
+        if let SseMode::Kms(key) | SseMode::Dsse(key) = mode {
+            check_key_name(key)?;
+        }
         match mode {
             SseMode::None => Ok(()),
-            SseMode::Aes256 if self.sse_request == SseRequest::Unsupported => {
-                Err(Error::new(Kind::Policy, format!("{} does not encrypt at rest", self.title))
-                    .hint("set `sse = \"none\"` for this volume and rely on `--encrypt`"))
+            SseMode::Aes256 if !self.can_encrypt() => {
+                Err(Error::new(Kind::Policy, self.cannot_encrypt()).hint(self.instead()))
             }
             SseMode::Aes256 => Ok(()),
             SseMode::Kms(key) => self.check_key("SSE-KMS", &self.kms, key.is_empty()),
@@ -43,6 +49,22 @@ impl Provider {
         }
     }
 
+    /// Whether the store encrypts with keys of its own, asked or not.
+    pub fn can_encrypt(&self) -> bool {
+        self.sse_request != SseRequest::Unsupported
+    }
+
+    /// That it does not, as far as a client can tell.
+    pub fn cannot_encrypt(&self) -> String {
+        let title = &self.title;
+        match self.at_rest {
+            AtRest::Never | AtRest::Unknown => format!("{title} does not encrypt at rest"),
+            AtRest::Always | AtRest::BucketDefault | AtRest::ServerConfig => format!(
+                "{title} cannot be asked to encrypt: a setting of the bucket or the server decides"
+            ),
+        }
+    }
+
     /// Whether asking for `AES256` changes nothing, because every object is encrypted anyway.
     pub fn encrypts_anyway(&self) -> bool {
         self.at_rest == AtRest::Always
@@ -58,6 +80,23 @@ impl Provider {
         scope: RefusalScope,
     ) -> Option<&SseRefusal> {
         self.refusals.iter().find(|refusal| refusal.matches(status, code, message, scope))
+    }
+
+    /// The least confidence among the claims that encryption and fencing rest on.
+    pub fn confidence(&self) -> Confidence {
+        let least = self.load_bearing().map(|evidence| evidence.confidence).min();
+        least.unwrap_or(Confidence::Assumed)
+    }
+
+    /// When the oldest of those claims was last looked into.
+    pub fn looked_at(&self) -> Day {
+        let oldest = self.load_bearing().map(|evidence| evidence.date).min();
+        oldest.expect("a row says what a write carries, and a claim has evidence")
+    }
+
+    fn load_bearing(&self) -> impl Iterator<Item = &Evidence> {
+        let claims = [Claim::SseRequest, Claim::AtRest, Claim::Proof, Claim::ConditionalCreate];
+        claims.into_iter().filter_map(|claim| self.evidence.get(&claim))
     }
 
     fn check_key(&self, what: &str, row: &KeySupport, nameless: bool) -> Result<()> {
@@ -88,10 +127,21 @@ impl Provider {
 
     fn instead(&self) -> &'static str {
         match self.sse_request {
-            SseRequest::Unsupported => "set `sse = \"none\"` and rely on `--encrypt`",
+            SseRequest::Unsupported => {
+                "accept that with `--allow-unencrypted`, or use end-to-end encryption (`--encrypt`)"
+            }
             SseRequest::Header | SseRequest::CompatHeader | SseRequest::Default => {
                 "use `sse = \"aes256\"`; a key of your own can be set as the bucket's default"
             }
         }
     }
+}
+
+/// A key's name travels in a header.
+fn check_key_name(key: &str) -> Result<()> {
+    if key.chars().all(|each| each.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Config, format!("`{}` is no key's name", key.escape_default()))
+        .hint("write the key's id, its ARN or its alias, without spaces"))
 }

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use crate::provider::AtRest;
-use crate::provider::Claim;
 use crate::provider::ConditionalCreate;
 use crate::provider::Confidence;
 use crate::provider::Matrix;
@@ -16,15 +15,16 @@ impl Matrix {
     pub fn markdown(&self) -> String {
         let mut text = String::from(
             "| provider | store | `--sse` sends | encrypted without asking | proof | \
-             KMS / DSSE / own key | create-if-absent | batch delete | confidence |\n\
-             |---|---|---|---|---|---|---|---|---|\n",
+             KMS / DSSE / own key | create-if-absent | batch delete | deleted objects | \
+             confidence |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n",
         );
         for row in self.providers() {
             writeln!(
                 text,
-                "| `{}` | {} | {} | {} | {} | {} / {} / {} | {} | {} | {} |",
+                "| `{}` | {} | {} | {} | {} | {} / {} / {} | {} | {} | {} | {} |",
                 row.name,
-                row.title,
+                store(row),
                 request(row),
                 at_rest(row),
                 proof(row),
@@ -33,11 +33,19 @@ impl Matrix {
                 support(row.customer_key.support, row.customer_key.settable),
                 create(row.conditional_create),
                 row.delete_batch,
+                deleted(row),
                 confidence(row),
             )
             .expect("a string takes all text");
         }
         text
+    }
+}
+
+fn store(row: &Provider) -> String {
+    match &row.not_yet {
+        Some(_) => format!("{} (no volumes yet)", row.title),
+        None => row.title.clone(),
     }
 }
 
@@ -100,17 +108,20 @@ fn create(how: ConditionalCreate) -> &'static str {
     }
 }
 
-/// The least confidence among what encryption at rest rests on.
+fn deleted(row: &Provider) -> String {
+    let Some(costs) = &row.costs else { return "are gone".to_owned() };
+    match (costs.minimum_days, costs.soft_delete_days, costs.hides_deleted) {
+        (0, 0, false) => "are gone".to_owned(),
+        (_, _, true) => "hidden, and charged".to_owned(),
+        (0, days, false) => format!("kept {days} days, and charged"),
+        (days, _, false) => format!("charged to the end of {days} days"),
+    }
+}
+
 fn confidence(row: &Provider) -> &'static str {
-    let claims = [Claim::SseRequest, Claim::AtRest, Claim::Proof, Claim::ConditionalCreate];
-    match claims
-        .iter()
-        .filter_map(|claim| row.evidence.get(claim))
-        .map(|each| each.confidence)
-        .min()
-    {
-        Some(Confidence::Measured) => "measured",
-        Some(Confidence::Documented) => "documented",
-        Some(Confidence::Assumed) | None => "assumed",
+    match row.confidence() {
+        Confidence::Measured => "measured",
+        Confidence::Documented => "documented",
+        Confidence::Assumed => "assumed",
     }
 }

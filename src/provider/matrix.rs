@@ -1,5 +1,5 @@
-//! Reads `providers.toml`, and a user's rows over it. Unknown keys, claims without evidence and
-//! dates in the future are errors.
+//! Reads the compiled-in rows, and a user's rows over them. Unknown keys, claims without evidence
+//! and dates in the future are errors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,8 +16,11 @@ use crate::provider::Provider;
 use crate::provider::row::RawRow;
 use crate::provider::unknown;
 
-const BUILTIN: &str = include_str!("../../providers.toml");
-const BUILTIN_ORIGIN: &str = "providers.toml";
+/// The compiled-in files, in the order in which rows may rest on each other.
+const BUILTIN: [(&str, &str); 2] = [
+    ("providers.toml", include_str!("../../providers.toml")),
+    ("providers-compatible.toml", include_str!("../../providers-compatible.toml")),
+];
 
 /// The whole matrix: the compiled-in rows, and the user's.
 #[derive(Debug, Clone)]
@@ -45,7 +48,9 @@ impl Matrix {
         // What was true when this was built stays so on a machine whose clock is behind; a test
         // holds the compiled-in dates against the calendar.
         let never = "9999-12-31".parse()?;
-        Self { rows: Vec::new() }.with_rows(BUILTIN, BUILTIN_ORIGIN, never)
+        BUILTIN.into_iter().try_fold(Self { rows: Vec::new() }, |matrix, (origin, text)| {
+            matrix.with_rows(text, origin, never)
+        })
     }
 
     /// Adds the rows in the `[providers.NAME]` tables of `text`, or changes rows of that name.
@@ -101,6 +106,9 @@ impl Matrix {
             None => self.row(name),
         };
         let mut table = base.map(|row| row.table.clone()).unwrap_or_default();
+        if let Some(base) = &stated.based_on {
+            borrow_evidence(&mut table, base);
+        }
         merge(&mut table, own);
         table.remove("based-on");
         let complete: RawRow = table.clone().try_into().map_err(|cause: toml::de::Error| {
@@ -112,6 +120,21 @@ impl Matrix {
             None => self.rows.push(row),
         }
         Ok(())
+    }
+}
+
+/// What is taken from another row is assumed of this one, however well it is known of that one.
+fn borrow_evidence(table: &mut toml::Table, base: &str) {
+    let claims = table.get_mut("evidence").and_then(toml::Value::as_table_mut);
+    for (_, evidence) in claims.into_iter().flatten() {
+        let Some(evidence) = evidence.as_table_mut() else { continue };
+        for (key, value) in [
+            ("confidence", "assumed".to_owned()),
+            ("kind", "none".to_owned()),
+            ("source", format!("taken from row `{base}`")),
+        ] {
+            evidence.insert(key.to_owned(), value.into());
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod capability;
 mod sse;
 mod evidence;
 mod check;
+mod notice;
 mod row;
 mod matrix;
 mod markdown;

@@ -46,6 +46,8 @@ pub struct Provider {
     /// The row is a hint only: version and settings of the server decide, so the probe at mount
     /// time has the last word.
     pub deployment_dependent: bool,
+    /// Why no volume can be here yet, as the end of a sentence; `None`: volumes can.
+    pub not_yet: Option<String>,
     /// `https://s3.{region}.amazonaws.com`, with `{region}`, `{account}`, `{namespace}`;
     /// `None`: the config must say.
     pub endpoint: Option<String>,
@@ -99,7 +101,7 @@ pub struct Provider {
     pub single_put_max: u64,
     /// The bounds of sizes.
     pub limits: Limits,
-    /// What it costs; `None`: the operator's own machines.
+    /// What it costs; `None`: the operator's own machines, or nobody has looked it up.
     pub costs: Option<Costs>,
     /// Why all this is believed.
     pub evidence: BTreeMap<Claim, Evidence>,
@@ -114,6 +116,7 @@ pub(crate) struct RawRow {
     service: Option<Service>,
     api: Option<Api>,
     deployment_dependent: Option<bool>,
+    not_yet: Option<String>,
     access: Option<RawAccess>,
     sse: RawSse,
     objects: RawObjects,
@@ -259,6 +262,7 @@ impl RawRow {
             service: need(self.service, "service")?,
             api: need(self.api, "api")?,
             deployment_dependent: need(self.deployment_dependent, "deployment-dependent")?,
+            not_yet: self.not_yet,
             endpoint: access.endpoint,
             virtual_host: addressing == Addressing::VirtualHost,
             region: access.region_default,

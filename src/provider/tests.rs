@@ -29,7 +29,24 @@ fn every_provider_of_the_design_has_a_row_in_the_files_order() {
             "oci",
             "s3",
             "local",
-            "memory"
+            "memory",
+            "amazon-s3-express",
+            "cloudflare-r2",
+            "backblaze-b2",
+            "digitalocean-spaces",
+            "tigris",
+            "ibm-cos",
+            "alibaba-oss",
+            "tencent-cos",
+            "huawei-obs",
+            "scaleway",
+            "ovhcloud",
+            "hetzner",
+            "linode",
+            "seaweedfs",
+            "garage",
+            "rustfs",
+            "versity",
         ]
     );
 }
@@ -101,11 +118,26 @@ fn a_mode_the_store_or_opendal_lacks_is_refused_in_a_sentence() {
         ("amazon-s3", "dsse:KEY"),
         ("ceph-rgw", "kms:KEY"),
         ("wasabi", "customer-key-file:/k"),
+        ("cloudflare-r2", "aes256"),
+        ("hetzner", "customer-key-file:/k"),
     ] {
         assert_eq!(check(name, mode), Ok(()), "{name} {mode}");
     }
     for (name, mode, sentence) in [
         ("local", "aes256", "a local directory does not encrypt at rest"),
+        ("hetzner", "aes256", "Hetzner Object Storage does not encrypt at rest"),
+        (
+            "scaleway",
+            "aes256",
+            "Scaleway Object Storage cannot be asked to encrypt: a setting of the bucket or the \
+             server decides",
+        ),
+        ("tigris", "customer-key-file:/k", "Tigris has no SSE-C"),
+        (
+            "digitalocean-spaces",
+            "customer-key-file:/k",
+            "nobody has measured whether DigitalOcean Spaces has SSE-C",
+        ),
         ("wasabi", "kms:KEY", "Wasabi has no SSE-KMS"),
         ("minio", "dsse:KEY", "MinIO has no DSSE-KMS"),
         (
@@ -145,15 +177,15 @@ fn a_user_changes_one_claim_of_a_row_and_adds_rows() {
         delete = { batch = 1, needs-md5 = false }
         [providers.minio.evidence]
         delete = { confidence = "measured", kind = "probe", source = "lab", date = "2026-11-01" }
-        [providers.garage]
+        [providers.lab-garage]
         based-on = "s3"
         title = "Garage"
-        [providers.garage.sse]
+        [providers.lab-garage.sse]
         request = "unsupported"
         header-value = ""
         at-rest = "never"
         proof = { where = "none", on-missing = "fail" }
-        [providers.garage.evidence]
+        [providers.lab-garage.evidence]
         sse-request = { confidence = "assumed", kind = "none", date = "2026-11" }
         at-rest = { confidence = "assumed", kind = "none", date = "2026-11" }
         proof = { confidence = "assumed", kind = "none", date = "2026-11" }
@@ -161,9 +193,30 @@ fn a_user_changes_one_claim_of_a_row_and_adds_rows() {
     let matrix = builtin().with_user_file(text, "my.toml").unwrap();
     let minio = matrix.provider("minio").unwrap();
     assert_eq!((minio.delete_batch, minio.title.as_str()), (1, "MinIO"));
-    let garage = matrix.provider("garage").unwrap();
+    let garage = matrix.provider("lab-garage").unwrap();
     assert_eq!((garage.delete_batch, garage.sse_request), (1000, SseRequest::Unsupported));
-    assert_eq!(matrix.providers().last().unwrap().name, "garage");
+    assert_eq!(matrix.providers().last().unwrap().name, "lab-garage");
+}
+
+#[test]
+fn what_a_row_takes_from_another_is_assumed_of_it() {
+    let matrix = builtin();
+    let confidence = |row: &str, claim| matrix.provider(row).unwrap().evidence[&claim].confidence;
+    assert_eq!(confidence("s3", Claim::Checksum), Confidence::Measured);
+    assert_eq!(confidence("cloudflare-r2", Claim::Checksum), Confidence::Assumed);
+    assert_eq!(confidence("cloudflare-r2", Claim::CustomerKey), Confidence::Documented);
+    assert_eq!(confidence("seaweedfs", Claim::Checksum), Confidence::Measured);
+}
+
+#[test]
+fn what_surprises_on_the_bill_is_a_sentence() {
+    let notices = |name: &str| builtin().provider(name).unwrap().cost_notices();
+    assert!(notices("wasabi")[0].contains("charges 90 days for every object"));
+    assert!(notices("gcs")[0].contains("keeps deleted objects for 7 days"));
+    assert!(notices("backblaze-b2")[0].contains("hides deleted objects"));
+    for cheap in ["amazon-s3", "minio", "local"] {
+        assert!(notices(cheap).is_empty(), "{cheap}");
+    }
 }
 
 #[test]

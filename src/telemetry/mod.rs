@@ -3,6 +3,7 @@
 
 mod bounded;
 mod journal;
+mod posture;
 
 use std::fs::OpenOptions;
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ use crate::error::Kind;
 use crate::error::Result;
 
 pub use journal::present as journal_present;
+pub use posture::keep_posture_log;
+pub use posture::posture;
+pub use posture::posture_log;
 
 /// Our own words from `info`, everybody else's from `warn`.
 const FILTER_DEFAULT: &str = "warn,cairnfs=info";

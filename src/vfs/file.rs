@@ -23,6 +23,7 @@ use crate::types::ContentId;
 use crate::types::FILE_SIZE_MAX;
 use crate::types::FileName;
 use crate::types::Ino;
+use crate::volume::Pattern;
 use crate::volume::Written;
 
 impl Vfs {
@@ -72,13 +73,17 @@ impl Vfs {
             return Ok(Bytes::new());
         }
         let range = offset..end;
+        let mut pattern = Pattern::Random;
         if let Some(handle) = self.handles.find(handle) {
-            let ahead = handle.readahead.lock().read(&range, inode.size);
-            if let Some(ahead) = ahead {
+            let mut readahead = handle.readahead.lock();
+            if let Some(ahead) = readahead.read(&range, inode.size) {
                 self.contents.prefetch(inode.content, inode.cuts.clone(), ahead);
             }
+            if readahead.is_stream() {
+                pattern = Pattern::Stream;
+            }
         }
-        let read = self.contents.read(inode.content, &inode.cuts, range).await;
+        let read = self.contents.read(inode.content, &inode.cuts, range, pattern).await;
         read.map_err(|error| error.with("inode", ino))
     }
 

@@ -27,6 +27,11 @@ impl Readahead {
         Self { window_bytes_max, window_bytes: 0, next: 0, asked_to: 0, begun: false }
     }
 
+    /// Whether the last reads followed each other.
+    pub fn is_stream(&self) -> bool {
+        self.window_bytes > 0
+    }
+
     /// Takes note of a read and says what to ask for ahead of it, inside a file of `size` bytes.
     pub fn read(&mut self, range: &FileRange, size: u64) -> Option<FileRange> {
         let near = range.start <= self.next + DISORDER_BYTES_MAX

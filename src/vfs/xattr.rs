@@ -23,6 +23,12 @@ const NAME_BYTES_MAX: usize = 255;
 /// XATTR_SIZE_MAX of Linux, in bytes.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
+/// What the store says of the encryption of a file's blocks: asked when it is read, never listed.
+const POSTURE: &[u8] = b"user.cairnfs.posture";
+
+/// Attributes below this are the file system's own.
+const OWN: &[u8] = b"user.cairnfs.";
+
 /// The namespaces whose attributes are kept as they come.
 const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
 
@@ -44,6 +50,7 @@ impl Vfs {
             ACL_ACCESS => self.set_access_acl(caller, ino, Acl::parse(&value)?).await,
             ACL_DEFAULT => self.set_default_acl(ino, Acl::parse(&value)?).await,
             _ => {
+                check_owner(&name)?;
                 check_type(&name, &self.meta.inode(ino).await?)?;
                 self.meta.set_xattr(ino, &name, &value, mode).await
             }
@@ -53,6 +60,9 @@ impl Vfs {
     /// getxattr.
     pub async fn getxattr(&self, ino: Ino, name: Bytes) -> Result<Bytes> {
         check_name(&name)?;
+        if name == POSTURE {
+            return self.posture(ino).await;
+        }
         self.meta.xattr(ino, &name).await
     }
 
@@ -68,10 +78,20 @@ impl Vfs {
             ACL_ACCESS => self.set_access_acl(caller, ino, None).await,
             ACL_DEFAULT => self.set_default_acl(ino, None).await,
             _ => {
+                check_owner(&name)?;
                 check_type(&name, &self.meta.inode(ino).await?)?;
                 self.meta.remove_xattr(ino, &name).await
             }
         }
+    }
+
+    async fn posture(&self, ino: Ino) -> Result<Bytes> {
+        let inode = self.meta.inode(ino).await?;
+        if !inode.is(mode::REGULAR) {
+            return Err(Error::new(Kind::NoAttribute, "only a file has blocks"));
+        }
+        let posture = self.contents.posture(inode.content, &inode.cuts).await?;
+        Ok(posture.to_string().into())
     }
 
     async fn set_access_acl(&self, caller: Caller, ino: Ino, acl: Option<Acl>) -> Result<()> {
@@ -114,6 +134,13 @@ fn check_name(name: &[u8]) -> Result<()> {
         Some(rest) if !rest.is_empty() => Ok(()),
         Some(_) => Err(Error::new(Kind::Invalid, "an attribute's name ends with its namespace")),
         None => Err(Error::new(Kind::Unsupported, "attributes live in user., trusted., security.")),
+    }
+}
+
+fn check_owner(name: &[u8]) -> Result<()> {
+    match name.starts_with(OWN) {
+        true => Err(Error::new(Kind::NotOwner, "attributes below user.cairnfs. are read-only")),
+        false => Ok(()),
     }
 }
 

@@ -5,6 +5,24 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
+/// What dirty bytes and cached frames get of a mount's memory: half of it, the rest being for the
+/// metadata, its engine, requests under way, and what the allocator cannot use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// The highest bound on dirty bytes. Uploads under way need no more to stay under way.
+    pub dirty_bytes_max: u64,
+    /// The bound on cached frames.
+    pub frame_bytes: u64,
+}
+
+impl Shares {
+    /// Shares `memory_bytes` out.
+    pub fn of(memory_bytes: u64) -> Self {
+        let dirty_bytes_max = (memory_bytes / 8).max(32 << 20).min(memory_bytes / 4);
+        Self { dirty_bytes_max, frame_bytes: memory_bytes / 2 - dirty_bytes_max }
+    }
+}
+
 /// Bytes that may be dirty at once.
 #[derive(Debug)]
 pub struct Budget {
@@ -82,5 +100,21 @@ impl Budget {
     /// Resolves when a writer waits.
     pub async fn pressure(&self) {
         self.pressure.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dirty_bytes_and_frames_share_half_of_the_memory() {
+        for mebibytes in [64, 128, 256, 1024, 4096] {
+            let memory = mebibytes << 20;
+            let Shares { dirty_bytes_max, frame_bytes } = Shares::of(memory);
+            assert_eq!(dirty_bytes_max + frame_bytes, memory / 2);
+            assert!(dirty_bytes_max >= 16 << 20 && frame_bytes >= dirty_bytes_max);
+        }
+        assert_eq!(Shares::of(1 << 30).frame_bytes, 384 << 20);
     }
 }

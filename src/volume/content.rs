@@ -4,6 +4,8 @@ use bytes::Bytes;
 use bytes::BytesMut;
 
 use super::core::Core;
+use super::misses::Fetch;
+use super::misses::Room;
 use crate::block::Codec;
 use crate::block::FrameRef;
 use crate::error::Error;
@@ -37,6 +39,18 @@ const NEIGHBOUR_ENTRIES: usize = 256;
 /// How far a neighbour's frame may lie in the block.
 const NEIGHBOUR_BYTES_MAX: u32 = 512 * 1024;
 
+/// Bytes under way from which on random readers get no more than they asked for.
+const FLYING_BYTES_MAX: usize = 32 << 20;
+
+/// How a reader goes through a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pattern {
+    /// In order: what comes next is asked for already.
+    Stream,
+    /// Here and there.
+    Random,
+}
+
 /// A piece of a file, and where its bytes are.
 enum Piece {
     Bytes(u64, Bytes),
@@ -56,6 +70,7 @@ impl Core {
         content: ContentId,
         cuts: &[Cut],
         range: FileRange,
+        pattern: Pattern,
     ) -> Result<Bytes> {
         let mut lookups = 0;
         loop {
@@ -65,6 +80,9 @@ impl Core {
                 && let [frame] = &frames[..]
             {
                 self.fetch_neighbours(content, *block, frame).await?;
+            }
+            if pattern == Pattern::Random {
+                self.fetch_blocks(content, cuts, &pieces).await?;
             }
             match self.assemble(&range, pieces).await {
                 Err(error) if error.kind() == Kind::NotFound && lookups < LOOKUPS_MAX => {}
@@ -140,14 +158,14 @@ impl Core {
         {
             return Ok(bytes.clone());
         }
-        let mut answer = BytesMut::zeroed(size);
+        // Pieces come in order, so that only holes are written twice.
+        let mut answer = BytesMut::with_capacity(size);
         for (offset, parts) in fetched {
-            let mut at = usize::try_from(offset - range.start).expect("pieces lie in the range");
-            for part in parts {
-                answer[at..at + part.len()].copy_from_slice(&part);
-                at += part.len();
-            }
+            let at = usize::try_from(offset - range.start).expect("pieces lie in the range");
+            answer.resize(at, 0);
+            parts.iter().for_each(|part| answer.extend_from_slice(part));
         }
+        answer.resize(size, 0);
         Ok(answer.freeze())
     }
 
@@ -183,6 +201,41 @@ impl Core {
         frames.sort_unstable_by_key(|frame| frame.at);
         self.cache.prefetch(&self.reader, block, &frames);
         Ok(())
+    }
+
+    /// A block that is missed again and again is fetched with all that the file has there: a
+    /// request more costs about as much as a megabyte more.
+    async fn fetch_blocks(&self, content: ContentId, cuts: &[Cut], pieces: &[Piece]) -> Result<()> {
+        let size = u64::from(self.block_bytes);
+        for piece in pieces {
+            let Piece::Stored { offset, block, frames, .. } = piece else { continue };
+            if frames.iter().all(|frame| self.cache.knows(*block, frame.at))
+                || self.misses.lock().note(*block, self.room()) == Fetch::Frames
+                || self.cache.flying_bytes() > FLYING_BYTES_MAX
+            {
+                continue;
+            }
+            // In a request of its own, so that the reader does not wait for the rest.
+            self.cache.prefetch(&self.reader, *block, frames);
+            let start = offset / size * size;
+            let mut rest = Vec::new();
+            for piece in self.pieces(content, cuts, &(start..start + size)).await? {
+                match piece {
+                    Piece::Stored { block: at, frames, .. } if at == *block => rest.extend(frames),
+                    Piece::Stored { .. } | Piece::Bytes(..) => {}
+                }
+            }
+            self.cache.prefetch(&self.reader, *block, &rest);
+        }
+        Ok(())
+    }
+
+    fn room(&self) -> Room {
+        let (size, capacity) = (self.block_bytes as usize, self.cache.capacity_bytes());
+        Room {
+            blocks_max: capacity / size,
+            blocks_free: capacity.saturating_sub(self.cache.used_bytes()) / size,
+        }
     }
 
     async fn fetch(&self, piece: &Piece) -> Result<(u64, Vec<Bytes>)> {

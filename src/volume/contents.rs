@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::content::Pattern;
 use super::core::Core;
+use super::posture::FilePosture;
 use crate::error::Result;
 use crate::meta::key;
 use crate::meta::key::CHUNK_BYTES;
@@ -105,8 +107,14 @@ impl Contents {
     }
 
     /// The bytes of `range`, holes as zeros.
-    pub async fn read(&self, content: ContentId, cuts: &[Cut], range: FileRange) -> Result<Bytes> {
-        self.0.read(content, cuts, range).await
+    pub async fn read(
+        &self,
+        content: ContentId,
+        cuts: &[Cut],
+        range: FileRange,
+        pattern: Pattern,
+    ) -> Result<Bytes> {
+        self.0.read(content, cuts, range, pattern).await
     }
 
     /// Asks for a range without waiting for it.
@@ -122,6 +130,11 @@ impl Contents {
     /// Bytes that are allocated, about, while the content changes.
     pub async fn allocated(&self, content: ContentId, cuts: &[Cut]) -> Result<u64> {
         self.0.allocated(content, cuts).await
+    }
+
+    /// What the store says of the encryption of a content's blocks.
+    pub async fn posture(&self, content: ContentId, cuts: &[Cut]) -> Result<FilePosture> {
+        self.0.posture(content, cuts).await
     }
 
     /// The first data at or after `from`, as a range inside its chunk; `None` if there is none

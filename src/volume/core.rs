@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::budget::Budget;
 use super::dirty::Dirty;
+use super::misses::Misses;
 use crate::block::BlockReader;
 use crate::block::BlockWriter;
 use crate::cache::FrameCache;
@@ -44,6 +45,8 @@ pub(super) struct Core {
     pub(super) writer: BlockWriter,
     pub(super) reader: BlockReader,
     pub(super) cache: FrameCache,
+    /// What random readers missed in the cache lately.
+    pub(super) misses: Mutex<Misses>,
     pub(super) inline: Mutex<InlineChunks>,
     /// Extents, block records, reclaim and garbage keys are changed only by who holds this.
     pub(super) registrar: tokio::sync::Mutex<()>,
@@ -66,6 +69,9 @@ pub(super) struct Core {
     pub(super) cut_inodes: Mutex<BTreeSet<Ino>>,
     /// Blocks to delete once their death is durable.
     pub(super) reclaims: Mutex<Vec<(Epoch, BlockId)>>,
+    /// Blocks that metadata named are deleted only by who holds this for writing; who writes an
+    /// object again holds it for reading.
+    pub(super) deletions: tokio::sync::RwLock<()>,
     /// An epoch has landed.
     pub(super) upkeep: Notify,
     /// The volume is being closed: nothing new becomes inline.

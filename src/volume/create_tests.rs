@@ -19,7 +19,12 @@ const SOON: Duration = Duration::from_millis(300);
 
 fn plan(host: &Host, engine_within: Duration) -> Plan<'_> {
     let (block_bytes, mode) = (4 << 20, SseMode::None);
-    Plan { name: "photos", block_bytes, mode, host, engine_within }
+    let fencing = FencingMode::ConditionalCreate;
+    Plan { name: "photos", block_bytes, mode, fencing, host, engine_within }
+}
+
+fn reading_back(host: &Host) -> Plan<'_> {
+    Plan { fencing: FencingMode::ReadBack, ..plan(host, ENGINE_WITHIN) }
 }
 
 async fn make(bucket: &Bucket, host: &Host) -> Result<Summary> {
@@ -33,7 +38,7 @@ async fn names(bucket: &Bucket) -> Vec<String> {
 /// That there is a whole volume.
 async fn assert_sound(bucket: &Bucket) {
     let header = header::read(bucket).await.unwrap().unwrap();
-    let state = state::latest(bucket, header.id).await.unwrap().unwrap();
+    let state = state::latest(bucket, &header).await.unwrap().unwrap();
     assert_eq!(state.number, 1);
     let options = SlateOptions::default();
     let engine = SlateEngine::open(bucket.clone(), options, ENGINE_WITHIN).await.unwrap();
@@ -127,7 +132,46 @@ async fn options_that_cannot_be_are_refused_before_any_request() {
         let error = create(&memory, options(bytes), &ambient).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
     }
-    let read_back = VolumeConfig { fencing: Fencing::ReadBack, ..memory };
-    let error = create(&read_back, options(4 << 20), &ambient).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Unsupported);
+}
+
+#[tokio::test]
+async fn a_volume_that_reads_back_is_made_once_and_its_founder_keeps_his_record() {
+    let bucket = testing::bucket(&MemoryStore::default());
+    let this = testing::this();
+    let make = || async { reading_back(&this).carry_out(&bucket, &Ambient::system()).await };
+    assert_eq!(make().await.unwrap().fencing, "read-back");
+    assert_eq!(make().await.unwrap_err().kind(), Kind::Exists);
+    let header = header::read(&bucket).await.unwrap().unwrap();
+    assert_eq!(state::latest(&bucket, &header).await.unwrap().unwrap().number, 1);
+    // No name of a numbered object is one that two claims could both write.
+    for name in names(&bucket).await {
+        assert_eq!(name::parse_numbered(&name), None, "{name}");
+    }
+    let records = names(&bucket).await.into_iter().filter_map(|name| name::parse_claim(&name));
+    assert_eq!(records.count(), 3);
+}
+
+#[tokio::test]
+async fn a_place_where_a_header_may_still_arrive_is_not_free() {
+    let store = MemoryStore::default();
+    let mut changes = 0;
+    // Crashes later and later, until the start was sent and the header was not seen.
+    let bucket = loop {
+        let (store, faults) =
+            (store.copy(), Faults { crash_after: Some(changes), ..Faults::default() });
+        let (bucket, _) = testing::bucket(&store).with_faults(faults);
+        let this = testing::this();
+        let made = Plan { engine_within: SOON, ..reading_back(&this) };
+        let made = made.carry_out(&bucket, &Ambient::system()).await.map(|_| ());
+        made.expect_err("a volume was made before its start");
+        let bucket = testing::bucket(&store);
+        if names(&bucket).await.iter().any(|name| name.ends_with(".start")) {
+            break bucket;
+        }
+        changes += 1;
+    };
+    let refused = reading_back(&testing::rebooted()).carry_out(&bucket, &Ambient::system()).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Exists, "{refused}");
+    assert!(refused.hint_text().unwrap().contains("another prefix"));
 }

@@ -2,17 +2,20 @@
 //! header goes last, so that an interrupted deletion can be run again. Only objects under the
 //! volume's own names are deleted.
 
+use std::sync::Arc;
+
 use futures::TryStreamExt;
 
+use super::erase::Eraser;
 use super::header;
 use super::header::Header;
 use super::host::Host;
 use super::open;
+use super::session;
 use super::state;
 use super::state::DELETING;
 use super::state::Purpose;
 use super::state::State;
-use super::term;
 use super::term::Claim;
 use crate::ambient::Ambient;
 use crate::config::VolumeConfig;
@@ -20,17 +23,28 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::object::Bucket;
-use crate::object::ObjectMeta;
+use crate::object::Inspector;
 use crate::object::Policy;
 use crate::object::name;
+use crate::object::tenure::Tenure;
 use crate::provider::SseMode;
 
-/// Names that are deleted together, so that a volume of any size is deleted in little memory.
-const NAMES_AT_ONCE: usize = 1_000;
+/// What a deletion did, and what it can say of the place afterwards.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// Objects deleted.
+    pub objects: u64,
+    /// Superseded versions and delete markers removed.
+    pub versions: u64,
+    /// Why nobody can say that no version is left; `None`: none is.
+    pub unproven: Option<String>,
+    /// Unfinished uploads below the prefix, which are not the volume's and stay.
+    pub uploads: Vec<String>,
+}
 
-/// Deletes every object of the volume; returns how many.
+/// Deletes every object of the volume with all its versions, and looks that none is left.
 /// [`Kind::Busy`]: somebody has it mounted.
-pub async fn delete(config: &VolumeConfig) -> Result<u64> {
+pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
     let ambient = Ambient::system();
     let (header, state) = open::read_remains(config).await?;
     if let Some(state) = &state {
@@ -38,9 +52,16 @@ pub async fn delete(config: &VolumeConfig) -> Result<u64> {
     }
     let recorded = state.as_ref().map(|state| state.sse.clone());
     let mode = recorded.or(config.sse.clone()).unwrap_or(SseMode::None);
-    let policy = Policy { mode, verify: config.verify() };
+    let policy = Policy { verify: config.verify(&mode), mode };
     let (bucket, _) = open::policed(config, policy, &ambient).await?;
-    remove(&bucket, &header, state, &Host::this()?, &ambient).await
+    let mut deleted = remove(&bucket, &header, state, &Host::this()?, &ambient).await?;
+    if let Some(inspector) = Inspector::open(config)? {
+        match inspector.uploads(None).await {
+            Ok((uploads, _)) => deleted.uploads = uploads.into_iter().map(|u| u.name).collect(),
+            Err(error) => tracing::debug!(%error, "unfinished uploads are not told"),
+        }
+    }
+    Ok(deleted)
 }
 
 async fn remove(
@@ -49,11 +70,13 @@ async fn remove(
     state: Option<State>,
     host: &Host,
     ambient: &Ambient,
-) -> Result<u64> {
+) -> Result<Deleted> {
     let claim = open::claim_for_tool(bucket, header, host, ambient).await?;
-    let removed = remove_claimed(bucket, header, state, &claim, ambient).await;
-    // Our own term kept others out until the end.
-    term::give_back(bucket, &claim).await;
+    let tenure = session::begin(bucket, &claim, ambient).await?;
+    let removed = remove_claimed(bucket, header, state, (&claim, tenure), ambient).await;
+    if removed.is_err() {
+        session::abandon(bucket, &claim, ambient).await;
+    }
     removed
 }
 
@@ -61,50 +84,36 @@ async fn remove_claimed(
     bucket: &Bucket,
     header: &Header,
     state: Option<State>,
-    claim: &Claim,
+    (claim, tenure): (&Claim, Option<Arc<Tenure>>),
     ambient: &Ambient,
-) -> Result<u64> {
+) -> Result<Deleted> {
     if header::read(bucket).await?.is_none_or(|there| there.id != header.id) {
         return Err(Error::new(Kind::NotFound, "somebody else deleted the volume meanwhile"));
     }
     if let Some(state) = state.filter(|state| !state.features.incompat.contains(DELETING)) {
         let mut next = state.next(ambient);
         next.features.incompat.insert(DELETING.to_owned());
-        state::create(bucket, &next).await?;
+        state::create(bucket, tenure.as_deref(), &next).await?;
         tracing::warn!(volume = %header.id, "the volume is being deleted");
     }
-    let own = name::term(claim.session);
-    let block = |object: &ObjectMeta| name::parse_block(&object.name).is_ok();
-    let term = |object: &ObjectMeta| name::parse_term(&object.name).is_some();
-    let state = |object: &ObjectMeta| name::parse_state(&object.name).is_some();
-    let mut deleted = remove_all(bucket, name::BLOCKS_PREFIX, block).await?;
-    deleted += remove_all(bucket, name::ENGINE_PREFIX, |_| true).await?;
-    deleted += remove_all(bucket, name::PROBE_PREFIX, |_| true).await?;
-    let others = |object: &ObjectMeta| object.name != own && term(object);
-    deleted += remove_all(bucket, name::TERMS_PREFIX, others).await?;
-    deleted += remove_all(bucket, name::STATE_PREFIX, state).await?;
-    bucket.delete(&[name::HEADER.to_owned()]).await?;
-    Ok(deleted + 1)
-}
-
-async fn remove_all(
-    bucket: &Bucket,
-    prefix: &str,
-    ours: impl Fn(&ObjectMeta) -> bool,
-) -> Result<u64> {
-    let (mut objects, mut names) = (bucket.list(prefix), Vec::new());
-    let mut deleted = 0;
-    while let Some(object) = objects.try_next().await? {
-        if !ours(&object) {
-            tracing::debug!(object = object.name, "left alone");
-            continue;
-        }
-        names.push(object.name);
-        if names.len() == NAMES_AT_ONCE {
-            bucket.delete(&std::mem::take(&mut names)).await?;
-            deleted += NAMES_AT_ONCE as u64;
-        }
-    }
-    bucket.delete(&names).await?;
-    Ok(deleted + names.len() as u64)
+    let own = session::own_records(claim);
+    let mut eraser = Eraser::new(bucket).await?;
+    eraser.erase(name::BLOCKS_PREFIX, |name| name::parse_block(name).is_ok()).await?;
+    eraser.erase(name::ENGINE_PREFIX, |_| true).await?;
+    eraser.erase(name::PROBE_PREFIX, |_| true).await?;
+    let is_own = |name: &str| own.iter().any(|own| own == name);
+    let is_record =
+        |name: &str| name::parse_term(name).is_some() || name::parse_claim(name).is_some();
+    let others = |name: &str| is_record(name) && !is_own(name);
+    eraser.erase(name::TERMS_PREFIX, others).await?;
+    // The state that says that the volume is being deleted goes last of them.
+    let states: Vec<_> = bucket.list(name::STATE_PREFIX).try_collect().await?;
+    let last = states.iter().filter_map(|state| name::state_number(&state.name)).max();
+    let number = name::state_number;
+    eraser.erase(name::STATE_PREFIX, |name| number(name).is_some_and(|n| Some(n) < last)).await?;
+    eraser.erase(name::STATE_PREFIX, |name| number(name).is_some()).await?;
+    eraser.erase(name::HEADER, |name| name == name::HEADER).await?;
+    // Our own records kept others out until now.
+    eraser.erase(name::TERMS_PREFIX, is_own).await?;
+    Ok(eraser.deleted)
 }

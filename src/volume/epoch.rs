@@ -84,14 +84,31 @@ impl Core {
         #[cfg(feature = "testing")]
         let sealed = early.unwrap_or(sealed);
         self.data_phase.send_replace(false);
-        if let Err(error) = self.meta.store().engine().commit(sealed).await {
+        if let Err(error) = self.commit(sealed).await {
             self.fail(&error);
             return false;
         }
+        self.obstacle.send_if_modified(|obstacle| obstacle.take().is_some());
         self.meta.store().thaw();
         *self.committed_at.lock() = crate::ambient::instant();
         self.committed.send_replace(number);
         true
+    }
+
+    /// Commits a batch. The engine waits out what can be mended under it (a withdrawn key, a full
+    /// store); who waits for the commit is told of it meanwhile.
+    async fn commit(&self, sealed: Batch) -> Result<()> {
+        let mut refusals = self.bucket.refusals();
+        let engine = self.meta.store().engine();
+        let committing = engine.commit(sealed);
+        tokio::pin!(committing);
+        loop {
+            tokio::select! {
+                biased;
+                committed = &mut committing => return committed,
+                refused = refusals.next() => self.meet(&refused),
+            }
+        }
     }
 
     /// Freezes the present; `None` if nothing happened since the last time.

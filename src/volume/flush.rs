@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::stream::StreamExt;
 
+use super::budget::Shares;
 use super::core::Core;
 use super::core::InlineChunks;
 use super::dirty::Claim;
@@ -191,7 +192,8 @@ impl Core {
     /// The bound follows the store: what it took in half a second, within what memory allows.
     fn adapt_budget(&self) {
         let half_second = self.writer.rate_bytes_per_second() / 2;
-        self.budget.set_limit(half_second.max(DIRTY_BYTES_MIN).min(self.memory_bytes / 4));
+        let most = Shares::of(self.memory_bytes).dirty_bytes_max;
+        self.budget.set_limit(half_second.max(DIRTY_BYTES_MIN).min(most));
     }
 
     /// Uploads a whole block's worth of a stream as soon as it is there.

@@ -92,8 +92,7 @@ impl Header {
         Ok(header)
     }
 
-    /// Whether this program can keep a second writer out of the volume, in the way the header
-    /// says and the config (`asked`) does not contradict.
+    /// Whether the config (`asked`) agrees with the way in which a second writer is kept out.
     pub(super) fn check_fencing(&self, asked: Fencing) -> Result<()> {
         let name = self.fencing.name();
         let agrees = match asked {
@@ -106,17 +105,8 @@ impl Header {
             return Err(Error::new(Kind::Config, message)
                 .hint("remove `fencing` from the volume's config; it is fixed at creation"));
         }
-        match self.fencing {
-            FencingMode::ConditionalCreate => Ok(()),
-            FencingMode::ReadBack => Err(read_back_is_missing()),
-        }
+        Ok(())
     }
-}
-
-/// The error for a volume that needs read-back fencing.
-pub(super) fn read_back_is_missing() -> Error {
-    Error::new(Kind::Unsupported, "`fencing = \"read-back\"` is not available yet")
-        .hint("use a store that refuses to create what exists; see `cairnfs providers`")
 }
 
 /// Reads a volume's header; `None`: there is no volume.
@@ -128,8 +118,12 @@ pub(super) async fn read(bucket: &Bucket) -> Result<Option<Header>> {
     }
 }
 
-/// Creates the header, which makes the volume exist. [`Kind::Exists`]: there is another one.
+/// Creates the header, which makes the volume exist. [`Kind::Exists`]: there is another one, where
+/// the store can tell; elsewhere the caller's session keeps others out.
 pub(super) async fn create(bucket: &Bucket, header: &Header) -> Result<()> {
+    if header.fencing == FencingMode::ReadBack {
+        return bucket.put(name::HEADER, record::encode(header)?).await.map(|_| ());
+    }
     match bucket.create(name::HEADER, record::encode(header)?, &[]).await {
         // After a lost answer it may be ours.
         Err(error) if error.kind() == Kind::Exists => match read(bucket).await? {
@@ -149,7 +143,7 @@ mod name_key {
     use zeroize::Zeroizing;
 
     use crate::crypto::NameKey;
-    use crate::volume::record;
+    use crate::object::record;
 
     pub(super) fn serialize<S: Serializer>(
         key: &NameKey,
@@ -232,7 +226,9 @@ mod tests {
         let other = header().check_fencing(Fencing::ReadBack).unwrap_err();
         assert_eq!(other.kind(), Kind::Config);
         let read_back = Header { fencing: FencingMode::ReadBack, ..header() };
-        let refused = read_back.check_fencing(Fencing::Auto).unwrap_err();
-        assert_eq!(refused.kind(), Kind::Unsupported);
+        assert!(read_back.check_fencing(Fencing::Auto).is_ok());
+        assert!(read_back.check_fencing(Fencing::ReadBack).is_ok());
+        let refused = read_back.check_fencing(Fencing::ConditionalCreate).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Config);
     }
 }

@@ -4,21 +4,23 @@
 //! after them, and uploads run as bytes become enough for a block. Knows neither files' names nor
 //! the kernel.
 
-mod record;
 mod header;
 mod state;
 mod policy;
 mod host;
 mod term;
-mod exclusive;
+mod session;
+pub mod exclusive;
 mod create;
 mod open;
 mod delete;
+mod erase;
 mod core;
 mod budget;
 mod dirty;
 #[cfg(test)]
 mod dirty_tests;
+mod misses;
 mod content;
 mod contents;
 mod flush;
@@ -27,15 +29,23 @@ mod epoch;
 mod upkeep;
 mod sweep;
 mod check;
+mod repair;
+mod posture;
 mod start;
 #[cfg(feature = "testing")]
 pub mod sabotage;
 #[cfg(test)]
 mod testing;
 
+pub use content::Pattern;
 pub use contents::CUTS_MAX;
 pub use contents::Contents;
 pub use contents::Written;
+pub use delete::Deleted;
+pub use posture::FilePosture;
+pub use repair::Census;
+pub use repair::Rewrite;
+pub use repair::Writer;
 pub use start::Parts;
 
 use std::path::PathBuf;
@@ -50,12 +60,15 @@ use self::core::Core;
 use self::host::Host;
 use self::term::Claim;
 use crate::ambient::Ambient;
+use crate::config::SseVerify;
 use crate::config::VolumeConfig;
 use crate::crypto::NameKey;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::meta::Meta;
+use crate::object::record;
+use crate::object::tenure::Tenure;
 use crate::provider::SseMode;
 use crate::types::SessionId;
 
@@ -104,6 +117,8 @@ pub struct Summary {
     pub holder: Option<String>,
     /// Whether a session holds it now, as far as its term record tells.
     pub held: bool,
+    /// What the user should know of a volume that was just created, each a sentence.
+    pub notices: Vec<String>,
 }
 
 /// What `status` tells of an open volume.
@@ -142,6 +157,8 @@ pub struct Volume {
     contents: Contents,
     identity: Identity,
     claim: Option<Claim>,
+    /// Of a claim that has begun, where the store cannot refuse a second writer.
+    tenure: Option<Arc<Tenure>>,
     /// What the user should know, once.
     notices: Vec<String>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -152,9 +169,6 @@ pub struct Volume {
 pub(crate) struct Identity {
     /// The session, unless the volume is open read-only.
     session: Option<SessionId>,
-    /// What `status` calls the policy.
-    sse_asked: String,
-    sse_verify: String,
     readahead_bytes: u64,
 }
 
@@ -178,8 +192,18 @@ impl Volume {
         open::set_sse(config, mode).await
     }
 
-    /// Deletes every object of the volume; returns how many.
-    pub async fn delete(config: &VolumeConfig) -> Result<u64> {
+    /// The same, of a volume that this process has open: what it writes from now on is held to the
+    /// mode.
+    pub async fn set_own_sse(&self, config: &VolumeConfig, mode: SseMode) -> Result<()> {
+        let (tenure, ambient) = (self.tenure.as_deref(), &self.core.meta.ambient);
+        match open::set_own_sse(config, mode, tenure, ambient).await? {
+            Some(tried) => self.core.bucket.follow(config, &tried),
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes every object of the volume with all its versions, and looks that none is left.
+    pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
         delete::delete(config).await
     }
 
@@ -190,7 +214,8 @@ impl Volume {
         ambient: Ambient,
     ) -> Result<Arc<Self>> {
         let prepared = open::prepare(config, &options, &ambient, &Host::this()?).await?;
-        let (claim, bucket) = (prepared.claim, prepared.bucket.clone());
+        let (claim, tenure) = (prepared.claim, prepared.tenure);
+        let bucket = prepared.bucket.clone();
         let parts = Parts {
             bucket: prepared.bucket,
             engine: prepared.engine,
@@ -203,7 +228,7 @@ impl Volume {
             readahead_bytes: options.readahead_bytes,
             ambient: ambient.clone(),
         };
-        match Self::start_claimed(parts, claim, prepared.notices).await {
+        match Self::start_claimed(parts, claim, tenure, prepared.notices).await {
             Ok(volume) => {
                 if !prepared.previous_was_clean {
                     volume.sweep_after_crash();
@@ -212,7 +237,7 @@ impl Volume {
             }
             Err(error) => {
                 if let Some(claim) = &claim {
-                    term::give_back(&bucket, claim).await;
+                    session::abandon(&bucket, claim, &ambient).await;
                 }
                 Err(error)
             }
@@ -245,9 +270,10 @@ impl Volume {
         &self.contents
     }
 
-    /// The largest read-ahead window in bytes.
+    /// The largest read-ahead window in bytes. Less than was asked for where little memory is, so
+    /// that the windows of a few streams do not push each other out before they are read.
     pub fn readahead_bytes(&self) -> u64 {
-        self.identity.readahead_bytes
+        self.identity.readahead_bytes.min(self.core.cache.capacity_bytes() as u64 / 4)
     }
 
     /// Whether nothing may be written.
@@ -271,7 +297,7 @@ impl Volume {
         let engine = self.core.meta.store().engine();
         engine.close(deadline.min(Duration::from_secs(10))).await?;
         if let (Ok(()), Some(claim)) = (&stored, &self.claim) {
-            term::close(&self.core.bucket, claim, &self.core.meta.ambient).await?;
+            session::close(&self.core.bucket, claim, &self.core.meta.ambient).await?;
         }
         stored
     }
@@ -304,11 +330,15 @@ impl Volume {
     pub fn status(&self) -> VolumeStatus {
         let core = &self.core;
         let obstacle = core.obstacle.borrow().as_ref().map(|(_, reason)| reason.clone());
+        let policy = core.bucket.policy();
         let mut store = core.bucket.state();
         store.last_error = obstacle.or(core.writer.uploads().last_error).or(store.last_error);
         VolumeStatus {
-            sse_asked: self.identity.sse_asked.clone(),
-            sse_verify: self.identity.sse_verify.clone(),
+            sse_asked: policy.as_ref().map_or("none".to_owned(), |policy| policy.mode.to_string()),
+            sse_verify: match policy.map(|policy| policy.verify) {
+                Some(SseVerify::Strict) => "strict".to_owned(),
+                Some(SseVerify::Warn) | None => "warn".to_owned(),
+            },
             epoch_committed: core.first_epoch + *core.committed.borrow(),
             epoch_age_seconds: core.committed_at.lock().elapsed().as_secs(),
             dirty_bytes: core.dirty.lock().bytes(),

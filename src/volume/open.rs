@@ -9,10 +9,12 @@ use std::time::Duration;
 use super::OpenOptions;
 use super::Summary;
 use super::header;
+use super::header::FencingMode;
 use super::header::Header;
 use super::host::Host;
 use super::policy;
 use super::record;
+use super::session;
 use super::state;
 use super::state::Purpose;
 use super::state::State;
@@ -32,13 +34,19 @@ use crate::meta::kv::SlateOptions;
 use crate::meta::kv::SlateReader;
 use crate::object::Bucket;
 use crate::object::Policy;
+use crate::object::tenure::Tenure;
 use crate::provider::SseMode;
+use crate::telemetry;
 
 /// The first answers of the store must be here by then: a wrong endpoint ends a mount soon.
 const IDENTITY_WITHIN: Duration = Duration::from_millis(4_500);
 
 /// The metadata must be open by then: the log of a crashed session is replayed first.
 const ENGINE_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a mount costs more where each create is read back; said at every start.
+const READS_BACK: &str = "the store replaces what exists, so each commit is read back: \
+                          one LIST more per fsync";
 
 /// A volume, ready for its first epoch.
 pub(super) struct Prepared {
@@ -48,6 +56,8 @@ pub(super) struct Prepared {
     pub(super) header: Header,
     /// The session; `None` for a read-only mount.
     pub(super) claim: Option<Claim>,
+    /// The session that has begun, where the store cannot refuse a second writer.
+    pub(super) tenure: Option<Arc<Tenure>>,
     /// The metadata.
     pub(super) engine: Arc<dyn Engine>,
     /// What the user should know, in sentences.
@@ -61,11 +71,7 @@ pub async fn inspect(config: &VolumeConfig) -> Result<Summary> {
     let (header, state) = read_identity(config).await?;
     let bucket = reading(config, &state.sse)?;
     let host = Host::this()?;
-    let newest = within(&bucket, async {
-        let terms = term::list(&bucket).await?;
-        term::newest(&bucket, &terms).await
-    });
-    let newest = newest.await?;
+    let newest = within(&bucket, session::newest(&bucket, header.fencing, &host)).await?;
     let held = matches!(newest.judge(&host), Judgement::Held(_));
     let holder = match newest {
         Newest::None | Newest::Closed(None) => None,
@@ -75,29 +81,56 @@ pub async fn inspect(config: &VolumeConfig) -> Result<Summary> {
     Ok(summary(&header, &state, holder, held))
 }
 
-/// Records another encryption mode, which every mount from now on asks for; a running mount of
-/// this process goes on with the one before. [`Kind::Busy`]: another process holds the volume.
+/// Records another encryption mode, which every mount from now on asks for.
+/// [`Kind::Busy`]: somebody holds the volume.
 pub async fn set_sse(config: &VolumeConfig, mode: SseMode) -> Result<()> {
     let ambient = Ambient::system();
+    let Some((bucket, header, state)) = changing(config, &mode, &ambient).await? else {
+        return Ok(());
+    };
+    let claim = claim_for_tool(&bucket, &header, &Host::this()?, &ambient).await?;
+    let tenure = session::begin(&bucket, &claim, &ambient).await?;
+    let recorded = record_mode(&bucket, tenure.as_deref(), (&config.name, &state), mode, &ambient);
+    let recorded = recorded.await;
+    session::abandon(&bucket, &claim, &ambient).await;
+    recorded.map(|_| ())
+}
+
+/// The same, by the process that holds the volume. Returns a bucket that is held to the mode,
+/// unless it is recorded already.
+pub(super) async fn set_own_sse(
+    config: &VolumeConfig,
+    mode: SseMode,
+    tenure: Option<&Tenure>,
+    ambient: &Ambient,
+) -> Result<Option<Bucket>> {
+    let Some((bucket, _, state)) = changing(config, &mode, ambient).await? else {
+        return Ok(None);
+    };
+    record_mode(&bucket, tenure, (&config.name, &state), mode, ambient).await?;
+    Ok(Some(bucket))
+}
+
+/// What a change to `mode` starts from; `None`: it is the mode already.
+async fn changing(
+    config: &VolumeConfig,
+    mode: &SseMode,
+    ambient: &Ambient,
+) -> Result<Option<(Bucket, Header, State)>> {
     let (header, state) = read_identity(config).await?;
     header.check_fencing(config.fencing)?;
     state.check_features(&config.name, Purpose::Write)?;
-    if state.sse == mode {
-        return Ok(());
+    if state.sse == *mode {
+        return Ok(None);
     }
-    config.check_mode(&mode)?;
-    let policy = Policy { mode: mode.clone(), verify: config.verify() };
-    let (bucket, _) = policed(config, policy, &ambient).await?;
-    let host = Host::this()?;
-    let newest = term::newest(&bucket, &term::list(&bucket).await?).await?;
-    if matches!(&newest, Newest::Open(term) if term.is_of(&host)) {
-        record_mode(&bucket, &config.name, &state, mode, &ambient).await?;
-        return Ok(());
-    }
-    let claim = claim_for_tool(&bucket, &header, &host, &ambient).await?;
-    let recorded = record_mode(&bucket, &config.name, &state, mode, &ambient).await;
-    term::give_back(&bucket, &claim).await;
-    recorded.map(|_| ())
+    config.check_mode(mode)?;
+    policy::check_change(&config.name, &state.sse, mode)?;
+    // A key under another path must be the same key: then it opens what is there.
+    let reader = reading(config, mode)?;
+    within(&reader, header::read(&reader)).await?;
+    let policy = Policy { mode: mode.clone(), verify: config.verify(mode) };
+    let (bucket, _) = policed(config, policy, ambient).await?;
+    Ok(Some((bucket, header, state)))
 }
 
 /// Who the volume is. [`Kind::NotFound`]: there is no volume of that name; what the store refuses
@@ -119,7 +152,7 @@ pub(super) async fn read_remains(config: &VolumeConfig) -> Result<(Header, Optio
     let bucket = Bucket::open(config, None)?;
     let reading = within(&bucket, async {
         let Some(header) = header::read(&bucket).await? else { return Ok(None) };
-        let state = state::latest(&bucket, header.id).await?;
+        let state = state::latest(&bucket, &header).await?;
         Ok(Some((header, state)))
     });
     reading.await?.ok_or_else(|| {
@@ -137,19 +170,25 @@ pub(super) async fn prepare(
     ambient: &Ambient,
     host: &Host,
 ) -> Result<Prepared> {
-    let (header, state) = read_identity(config).await?;
+    let (header, state) = read_identity(&with_key(config, options.sse.as_ref())).await?;
     let purpose = if options.read_only { Purpose::Read } else { Purpose::Write };
     state.check_features(&config.name, purpose)?;
     let decision = policy::decide(config, &state.sse, options.sse.as_ref())?;
+    if let Some(mode) = &decision.raise {
+        policy::check_change(&config.name, &state.sse, mode)?;
+    }
     let mut notices = decision.notices;
     if options.read_only {
         if decision.raise.is_some() {
             notices.push("a read-only mount does not record the encryption asked for".to_owned());
         }
         let bucket = reading(config, &state.sse)?;
-        let engine = Arc::new(SlateReader::open(bucket.clone()).await?);
-        let (claim, previous_was_clean) = (None, true);
-        return Ok(Prepared { bucket, header, claim, engine, notices, previous_was_clean });
+        let engine = Arc::new(match header.fencing {
+            FencingMode::ConditionalCreate => SlateReader::open(bucket.clone()).await?,
+            FencingMode::ReadBack => SlateReader::open_following(bucket.clone(), header.id).await?,
+        });
+        let (claim, tenure, previous_was_clean) = (None, None, true);
+        return Ok(Prepared { bucket, header, claim, tenure, engine, notices, previous_was_clean });
     }
     header.check_fencing(config.fencing)?;
     let (bucket, omitted) = policed(config, decision.policy, ambient).await?;
@@ -160,16 +199,21 @@ pub(super) async fn prepare(
         mountpoint: &options.mountpoint,
         takeover: options.takeover,
     };
-    let claim = term::claim(&bucket, &claimant, ambient).await?;
-    let taken = Taking { config, bucket: &bucket, claim: &claim, memory: options.memory_bytes };
-    match taken.take(state, decision.raise, ambient).await {
+    if header.fencing == FencingMode::ReadBack {
+        notices.push(READS_BACK.to_owned());
+    }
+    let claim = session::claim(&bucket, header.fencing, &claimant, ambient).await?;
+    let previous_was_clean = claim.previous_was_clean;
+    let taking = Taking { config, bucket: &bucket, header: &header, claim: &claim };
+    let tenure = taking.begin(&state, ambient).await?;
+    let seen = (state, decision.raise);
+    match taking.take(seen, tenure.clone(), options.memory_bytes, ambient).await {
         Ok(engine) => {
-            let previous_was_clean = claim.previous_was_clean;
             let claim = Some(claim);
-            Ok(Prepared { bucket, header, claim, engine, notices, previous_was_clean })
+            Ok(Prepared { bucket, header, claim, tenure, engine, notices, previous_was_clean })
         }
         Err(error) => {
-            term::give_back(&bucket, &claim).await;
+            session::abandon(&bucket, &claim, ambient).await;
             Err(error)
         }
     }
@@ -197,7 +241,9 @@ pub(super) async fn policed(
             tracing::warn!(%error, "the store encrypts anyway; the header is not sent");
             let bucket = Bucket::open_without_header(config, policy)?;
             bucket.probe(&token).await?;
-            Ok((bucket, Some(policy::omitted(config))))
+            let omitted = policy::omitted(config);
+            telemetry::posture(format_args!("volume `{}`: {omitted}", config.name));
+            Ok((bucket, Some(omitted)))
         }
         Err(error) => Err(error),
     }
@@ -212,7 +258,7 @@ pub(super) async fn claim_for_tool(
 ) -> Result<Claim> {
     let (volume, mountpoint) = (header.id, Path::new(""));
     let claimant = Claimant { volume, host, mountpoint, takeover: false };
-    term::claim(bucket, &claimant, ambient).await
+    session::claim(bucket, header.fencing, &claimant, ambient).await
 }
 
 /// What header and state tell.
@@ -230,6 +276,7 @@ pub(super) fn summary(
         fencing: header.fencing.name().to_owned(),
         holder,
         held,
+        notices: Vec::new(),
     }
 }
 
@@ -249,6 +296,16 @@ pub(super) async fn within<T>(
     })
 }
 
+/// The config with the customer's key that this mount names, without which nothing can be read.
+fn with_key(config: &VolumeConfig, asked: Option<&SseMode>) -> VolumeConfig {
+    match asked {
+        Some(key @ SseMode::CustomerKeyFile(_)) => {
+            VolumeConfig { sse: Some(key.clone()), ..config.clone() }
+        }
+        _ => config.clone(),
+    }
+}
+
 /// A bucket that cannot write.
 fn reading(config: &VolumeConfig, mode: &SseMode) -> Result<Bucket> {
     // Objects under a customer's key cannot be read without it, whether the config names it or not.
@@ -258,15 +315,15 @@ fn reading(config: &VolumeConfig, mode: &SseMode) -> Result<Bucket> {
 
 async fn record_mode(
     bucket: &Bucket,
-    name: &str,
-    state: &State,
+    tenure: Option<&Tenure>,
+    (name, state): (&str, &State),
     mode: SseMode,
     ambient: &Ambient,
 ) -> Result<State> {
     let next = State { sse: mode, ..state.next(ambient) };
-    state::create(bucket, &next).await?;
+    state::create(bucket, tenure, &next).await?;
     let (before, after) = (&state.sse, &next.sse);
-    tracing::warn!(volume = name, %before, %after, "the volume's encryption policy was changed");
+    telemetry::posture(format_args!("volume `{name}` asks for `{after}` now, no more `{before}`"));
     Ok(next)
 }
 
@@ -274,37 +331,59 @@ async fn record_mode(
 struct Taking<'a> {
     config: &'a VolumeConfig,
     bucket: &'a Bucket,
+    header: &'a Header,
     claim: &'a Claim,
-    memory: u64,
 }
 
 impl Taking<'_> {
+    /// What was decided rests on the state; from now on only this session changes it.
+    async fn begin(&self, seen: &State, ambient: &Ambient) -> Result<Option<Arc<Tenure>>> {
+        let unchanged = match state::latest(self.bucket, self.header).await {
+            Ok(latest) if latest.as_ref() == Some(seen) => Ok(()),
+            Ok(_) => {
+                let message = format!("volume `{}` was changed meanwhile", self.config.name);
+                Err(Error::new(Kind::Conflict, message).hint("try again"))
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = unchanged {
+            session::give_back(self.bucket, self.claim).await;
+            return Err(error);
+        }
+        session::begin(self.bucket, self.claim, ambient).await
+    }
+
     async fn take(
         &self,
-        seen: State,
-        raise: Option<SseMode>,
+        (seen, raise): (State, Option<SseMode>),
+        tenure: Option<Arc<Tenure>>,
+        memory_bytes: u64,
         ambient: &Ambient,
     ) -> Result<Arc<dyn Engine>> {
-        // What was decided rests on the state; from now on only this session changes it.
-        if state::latest(self.bucket, self.claim.volume).await?.as_ref() != Some(&seen) {
-            let message = format!("volume `{}` was changed meanwhile", self.config.name);
-            return Err(Error::new(Kind::Conflict, message).hint("try again"));
-        }
         if let Some(mode) = raise {
-            record_mode(self.bucket, &self.config.name, &seen, mode, ambient).await?;
+            let state = (self.config.name.as_str(), &seen);
+            record_mode(self.bucket, tenure.as_deref(), state, mode, ambient).await?;
         }
-        let engine = self.open_engine().await?;
+        let owned = tenure.is_some();
+        let engine = self.open_engine(tenure, engine_options(memory_bytes)).await?;
         // A claim that came after ours would find its engine fenced by an older session.
-        if term::is_superseded(self.bucket, self.claim.session).await? {
+        if !owned && term::is_superseded(self.bucket, self.claim.session).await? {
             engine.close(ENGINE_WITHIN).await?;
             return Err(taken());
         }
         Ok(Arc::new(engine))
     }
 
-    async fn open_engine(&self) -> Result<SlateEngine> {
-        let options = engine_options(self.memory);
-        match SlateEngine::open(self.bucket.clone(), options, ENGINE_WITHIN).await {
+    async fn open_engine(
+        &self,
+        tenure: Option<Arc<Tenure>>,
+        options: SlateOptions,
+    ) -> Result<SlateEngine> {
+        let opened = match tenure {
+            None => SlateEngine::open(self.bucket.clone(), options, ENGINE_WITHIN).await,
+            Some(tenure) => SlateEngine::open_owned(tenure, options, ENGINE_WITHIN).await,
+        };
+        match opened {
             Err(error) if error.kind() == Kind::Fenced => Err(taken()),
             opened => opened,
         }

@@ -49,7 +49,7 @@ async fn open(config: &VolumeConfig, options: OpenOptions) -> Result<Prepared> {
 async fn end(prepared: Prepared) {
     prepared.engine.close(DEADLINE).await.unwrap();
     let claim = prepared.claim.unwrap();
-    term::close(&prepared.bucket, &claim, &Ambient::system()).await.unwrap();
+    session::close(&prepared.bucket, &claim, &Ambient::system()).await.unwrap();
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_volume_is_created_mounted_and_deleted() {
     end(mounted).await;
     let after = inspect(&config).await.unwrap();
     assert!(!after.held && after.holder.is_some());
-    assert!(delete::delete(&config).await.unwrap() > 4);
+    assert!(delete::delete(&config).await.unwrap().objects > 4);
     let gone = inspect(&config).await.unwrap_err();
     assert_eq!(gone.kind(), Kind::NotFound);
     assert_eq!(gone.hint_text(), Some("create it: `cairnfs volume create life`"));
@@ -146,10 +146,10 @@ async fn a_half_deleted_volume_is_deleted_and_nothing_else() {
     let bucket = Bucket::open(&config, Some(testing::policy())).unwrap();
     let mut deleting = state.next(&Ambient::system());
     deleting.features.incompat.insert(state::DELETING.to_owned());
-    state::create(&bucket, &deleting).await.unwrap();
+    state::create(&bucket, None, &deleting).await.unwrap();
     let refused = [
         open(&config, options()).await.err().unwrap(),
-        set_sse(&config, SseMode::Aes256).await.unwrap_err(),
+        set_sse(&config, SseMode::Aes256).await.err().unwrap(),
     ];
     for error in refused {
         assert_eq!(error.hint_text(), Some("run `cairnfs volume delete half` again"));
@@ -179,13 +179,15 @@ async fn a_volume_of_another_kind_is_refused_before_anything_is_written() {
 
 #[tokio::test]
 async fn a_state_of_another_volume_is_refused() {
+    let config = volume("foreign state").await;
+    let (header, _) = read_identity(&config).await.unwrap();
     let bucket = testing::bucket(&MemoryStore::default());
-    let ids = [1, 2].map(|byte| crate::types::VolumeId([byte; 16]));
-    let foreign = State::first(ids[0], SseMode::None, &Ambient::seeded(1));
-    state::create(&bucket, &foreign).await.unwrap();
-    let error = state::latest(&bucket, ids[1]).await.unwrap_err();
+    let volume = crate::types::VolumeId([1; 16]);
+    let foreign = State::first(volume, SseMode::None, &Ambient::seeded(1));
+    state::create(&bucket, None, &foreign).await.unwrap();
+    let error = state::latest(&bucket, &header).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt);
     let other = State { sse: SseMode::Aes256, ..foreign.clone() };
-    assert_eq!(state::create(&bucket, &other).await.unwrap_err().kind(), Kind::Conflict);
-    state::create(&bucket, &foreign).await.unwrap();
+    assert_eq!(state::create(&bucket, None, &other).await.unwrap_err().kind(), Kind::Conflict);
+    state::create(&bucket, None, &foreign).await.unwrap();
 }

@@ -41,7 +41,20 @@ pub(super) fn decide(
     if sends_nothing && asked == Some(&SseMode::Aes256) {
         notices.push(no_op(config));
     }
-    Ok(Decision { policy: Policy { mode, verify: config.verify() }, raise, notices })
+    Ok(Decision { policy: Policy { verify: config.verify(&mode), mode }, raise, notices })
+}
+
+/// Checks that a volume in use can go from one mode to another. What was written under a customer's
+/// key is read with that key only, and the key is sent with every read: so all objects of a volume
+/// are under one customer key, from the first to the last.
+pub(super) fn check_change(name: &str, recorded: &SseMode, next: &SseMode) -> Result<()> {
+    let under_key = |mode: &SseMode| matches!(mode, SseMode::CustomerKeyFile(_));
+    if under_key(recorded) == under_key(next) {
+        return Ok(());
+    }
+    let message = format!("volume `{name}` cannot go from encryption `{recorded}` to `{next}`");
+    Err(Error::new(Kind::Policy, message)
+        .hint("a customer's key must cover every object: create another volume and copy the files"))
 }
 
 /// What to tell of a store that refuses to be asked for encryption and encrypts anyway.
@@ -115,6 +128,20 @@ mod tests {
     }
 
     #[test]
+    fn a_customers_key_covers_a_volume_from_its_creation_or_never() {
+        let check = |from: &str, to: &str| check_change("photos", &mode(from), &mode(to));
+        for (from, to) in [("none", "aes256"), ("aes256", "kms:K"), ("kms:K", "none")] {
+            assert!(check(from, to).is_ok(), "{from} {to}");
+        }
+        assert!(check("customer-key-file:/a", "customer-key-file:/b").is_ok());
+        for (from, to) in [("none", "customer-key-file:/a"), ("customer-key-file:/a", "aes256")] {
+            let error = check(from, to).unwrap_err();
+            assert_eq!(error.kind(), Kind::Policy);
+            assert!(error.to_string().contains("cannot go from encryption"), "{error}");
+        }
+    }
+
+    #[test]
     fn the_config_asks_where_the_mount_does_not() {
         let config = testing::config_of("minio", "lab");
         let config = VolumeConfig { sse: Some(SseMode::Aes256), ..config };
@@ -150,7 +177,7 @@ mod tests {
     fn a_store_that_cannot_encrypt_is_refused_with_the_choices() {
         let error = decided("local", "none", Some("aes256")).unwrap_err();
         assert_eq!(error.kind(), Kind::Policy);
-        assert!(error.hint_text().unwrap().contains("sse = \"none\""), "{error}");
+        assert!(error.hint_text().unwrap().contains("--allow-unencrypted"), "{error}");
         assert!(decided("azblob", "none", Some("kms:K")).is_err());
     }
 }

@@ -12,6 +12,7 @@ use super::Contents;
 use super::Identity;
 use super::Volume;
 use super::budget::Budget;
+use super::budget::Shares;
 use super::core::Core;
 use super::dirty::Dirty;
 use super::term::Claim;
@@ -20,7 +21,6 @@ use crate::ambient::instant;
 use crate::block::BlockReader;
 use crate::block::BlockWriter;
 use crate::cache::FrameCache;
-use crate::config::SseVerify;
 use crate::crypto::NameKey;
 use crate::crypto::TagKey;
 use crate::error::Error;
@@ -30,11 +30,14 @@ use crate::meta::Ids;
 use crate::meta::Meta;
 use crate::meta::key;
 use crate::meta::kv::Engine;
+use crate::meta::kv::Fresh;
 use crate::meta::kv::Store;
 use crate::meta::kv::Usage;
 use crate::meta::value::Superblock;
 use crate::object::Bucket;
+use crate::object::tenure::Tenure;
 use crate::types::ContentId;
+use crate::types::Ino;
 use crate::types::SessionId;
 use crate::types::VolumeId;
 
@@ -68,13 +71,14 @@ pub struct Parts {
 impl Volume {
     /// Starts a volume from its parts.
     pub async fn start(parts: Parts) -> Result<Arc<Self>> {
-        Self::start_claimed(parts, None, Vec::new()).await
+        Self::start_claimed(parts, None, None, Vec::new()).await
     }
 
     /// The same, with the claim to close at the end.
     pub(super) async fn start_claimed(
         parts: Parts,
         claim: Option<Claim>,
+        tenure: Option<Arc<Tenure>>,
         notices: Vec<String>,
     ) -> Result<Arc<Self>> {
         let superblock = superblock(&*parts.engine).await?;
@@ -89,19 +93,10 @@ impl Volume {
         } else {
             core.meta.store().refuse(Kind::ReadOnly, "the volume is mounted read-only".to_owned());
         }
-        let policy = parts.bucket.policy();
-        let identity = Identity {
-            session: parts.session,
-            sse_asked: policy.map_or_else(|| "none".to_owned(), |policy| policy.mode.to_string()),
-            sse_verify: match policy.map(|policy| policy.verify) {
-                Some(SseVerify::Strict) => "strict".to_owned(),
-                _ => "warn".to_owned(),
-            },
-            readahead_bytes: parts.readahead_bytes,
-        };
+        let identity = Identity { session: parts.session, readahead_bytes: parts.readahead_bytes };
         let contents = Contents::new(core.clone());
         let tasks = Mutex::new(tasks);
-        Ok(Arc::new(Self { core, contents, identity, claim, notices, tasks }))
+        Ok(Arc::new(Self { core, contents, identity, claim, tenure, notices, tasks }))
     }
 }
 
@@ -125,23 +120,31 @@ async fn reserve_numbers(core: &Core, old: &Superblock) -> Result<()> {
 fn core(parts: &Parts, superblock: &Superblock) -> Core {
     let memory = parts.memory_bytes;
     let usage = Usage { inodes: superblock.inodes, bytes: superblock.bytes };
-    let store = Store::new(parts.engine.clone(), usage, memory / 16);
+    let (ino, content) = (Ino(superblock.ino_limit), ContentId(superblock.content_limit));
+    let fresh = match parts.session {
+        Some(_) => Fresh::of(move |key| key::is_of_session(key, ino, content)),
+        // Whoever writes the volume may give these numbers out.
+        None => Fresh::nothing(),
+    };
+    let store = Store::new(parts.engine.clone(), usage, fresh, memory / 16);
     let ids = Ids::from(superblock);
     let (names, ambient) = (parts.names.clone(), parts.ambient.clone());
     let key = TagKey::new(parts.id);
     let bucket = parts.bucket.clone();
     let session = parts.session.unwrap_or(SessionId(0));
-    let frames = usize::try_from(memory / 4).unwrap_or(usize::MAX);
+    let Shares { dirty_bytes_max, frame_bytes } = Shares::of(memory);
+    let frame_bytes = usize::try_from(frame_bytes).unwrap_or(usize::MAX);
     Core {
         meta: Arc::new(Meta::new(store, ids, names, ambient.clone())),
         first_epoch: superblock.epoch.0,
         block_bytes: parts.block_bytes,
         memory_bytes: memory,
         dirty: Mutex::new(Dirty::new(ContentId(superblock.content_limit))),
-        budget: Budget::new((64 << 20).min(memory / 4)),
+        budget: Budget::new((64 << 20).min(dirty_bytes_max)),
         writer: BlockWriter::new(bucket.clone(), key.clone(), session, ambient, UPLOADS_AT_ONCE),
         reader: BlockReader::new(bucket.clone(), key),
-        cache: FrameCache::new(frames),
+        cache: FrameCache::new(frame_bytes),
+        misses: Mutex::default(),
         bucket,
         runtime: tokio::runtime::Handle::current(),
         inline: Mutex::default(),
@@ -156,6 +159,7 @@ fn core(parts: &Parts, superblock: &Superblock) -> Core {
         garbage: Mutex::default(),
         cut_inodes: Mutex::default(),
         reclaims: Mutex::default(),
+        deletions: tokio::sync::RwLock::new(()),
         upkeep: Notify::new(),
         closing: false.into(),
         moves_inline: false.into(),

@@ -7,6 +7,8 @@ use futures::TryStreamExt;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::header::FencingMode;
+use super::header::Header;
 use super::record;
 use super::record::Record;
 use super::record::USE_NEWER;
@@ -16,6 +18,9 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::object::Bucket;
 use crate::object::name;
+use crate::object::name::Sequence;
+use crate::object::tenure::Follower;
+use crate::object::tenure::Tenure;
 use crate::provider::SseMode;
 use crate::types::VolumeId;
 
@@ -129,10 +134,9 @@ impl State {
         }
     }
 
-    fn decode(number: u64, bytes: &[u8]) -> Result<Self> {
-        let name = name::state(number);
-        let state: Self = record::decode(&name, bytes)?;
-        if state.number == number { Ok(state) } else { Err(record::damaged::<Self>(&name)) }
+    fn decode(number: u64, name: &str, bytes: &[u8]) -> Result<Self> {
+        let state: Self = record::decode(name, bytes)?;
+        if state.number == number { Ok(state) } else { Err(record::damaged::<Self>(name)) }
     }
 }
 
@@ -147,11 +151,22 @@ pub(super) async fn numbers(bucket: &Bucket) -> Result<BTreeSet<u64>> {
 }
 
 /// The state that holds; `None` if there is none.
-pub(super) async fn latest(bucket: &Bucket, volume: VolumeId) -> Result<Option<State>> {
-    let Some(number) = numbers(bucket).await?.last().copied() else { return Ok(None) };
-    let name = name::state(number);
+pub(super) async fn latest(bucket: &Bucket, header: &Header) -> Result<Option<State>> {
+    let volume = header.id;
+    let last = match header.fencing {
+        FencingMode::ConditionalCreate => {
+            numbers(bucket).await?.last().map(|number| (*number, name::state(*number)))
+        }
+        FencingMode::ReadBack => {
+            let states = Follower::new(bucket.clone(), volume, &[Sequence::State]);
+            states.refresh().await?;
+            let last = states.all(Sequence::State).last().map(|(number, _)| *number);
+            last.and_then(|number| Some((number, states.find(Sequence::State, number)?.0)))
+        }
+    };
+    let Some((number, name)) = last else { return Ok(None) };
     let got = bucket.get(&name, None, None).await?;
-    let state = State::decode(number, &got.map(|got| got.body).unwrap_or_default())?;
+    let state = State::decode(number, &name, &got.map(|got| got.body).unwrap_or_default())?;
     if state.volume != volume {
         return Err(Error::new(Kind::Corrupt, "the state belongs to another volume")
             .with("object", name)
@@ -160,9 +175,17 @@ pub(super) async fn latest(bucket: &Bucket, volume: VolumeId) -> Result<Option<S
     Ok(Some(state))
 }
 
-/// Records a state. [`Kind::Conflict`]: somebody else recorded another one of the same number.
-pub(super) async fn create(bucket: &Bucket, state: &State) -> Result<()> {
+/// Records a state; through `tenure` where the store cannot refuse a second writer.
+/// [`Kind::Conflict`]: somebody else recorded another one of the same number.
+pub(super) async fn create(bucket: &Bucket, tenure: Option<&Tenure>, state: &State) -> Result<()> {
     let (name, body) = (name::state(state.number), record::encode(state)?);
+    if let Some(tenure) = tenure {
+        let created = tenure.create(Sequence::State, state.number, body).await;
+        return created.map_err(|error| match error.kind() {
+            Kind::Exists => changed_meanwhile(name),
+            _ => error,
+        });
+    }
     match bucket.create(&name, body.clone(), &[]).await {
         Err(error) if error.kind() == Kind::Exists => {
             // After a lost answer it may be ours.
@@ -170,12 +193,16 @@ pub(super) async fn create(bucket: &Bucket, state: &State) -> Result<()> {
             if there.is_some_and(|there| there.body == body) {
                 return Ok(());
             }
-            Err(Error::new(Kind::Conflict, "somebody else changed the volume at the same time")
-                .with("object", name)
-                .hint("try again"))
+            Err(changed_meanwhile(name))
         }
         created => created.map(|_| ()),
     }
+}
+
+fn changed_meanwhile(name: String) -> Error {
+    Error::new(Kind::Conflict, "somebody else changed the volume at the same time")
+        .with("object", name)
+        .hint("try again")
 }
 
 #[cfg(test)]
@@ -192,8 +219,8 @@ mod tests {
         for mode in modes {
             let state = State { sse: mode.parse().unwrap(), ..state() };
             let bytes = record::encode(&state).unwrap();
-            assert_eq!(State::decode(1, &bytes).unwrap(), state);
-            assert!(State::decode(2, &bytes).is_err());
+            assert_eq!(State::decode(1, "state", &bytes).unwrap(), state);
+            assert!(State::decode(2, "state", &bytes).is_err());
             record::refuses_all_damage::<State>(&bytes);
         }
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use serde::Deserialize;
 use serde::Serialize;
@@ -27,6 +28,7 @@ use crate::object::Bucket;
 use crate::object::name;
 use crate::object::name::TermRecord;
 use crate::provider::Day;
+use crate::types::ClaimId;
 use crate::types::SessionId;
 use crate::types::VolumeId;
 
@@ -90,6 +92,29 @@ impl Record for Closed {
 }
 
 impl Term {
+    /// The record of a claim that is made now.
+    pub(super) fn of(
+        claimant: &Claimant<'_>,
+        session: SessionId,
+        claim: String,
+        ambient: &Ambient,
+    ) -> Self {
+        let host = claimant.host.clone();
+        Self {
+            volume: claimant.volume,
+            session,
+            claim,
+            host: host.name,
+            machine_id: host.machine_id,
+            boot_id: host.boot_id,
+            pid_namespace: host.pid_namespace,
+            pid: host.pid,
+            start_time: host.start_time,
+            mountpoint: claimant.mountpoint.to_string_lossy().into_owned(),
+            opened: ambient.now().seconds,
+        }
+    }
+
     /// Who holds the volume, as a sentence.
     pub(super) fn holder(&self) -> String {
         let at = Timestamp { seconds: self.opened, nanoseconds: 0 };
@@ -102,14 +127,6 @@ impl Term {
         } else {
             format!("host `{host}` has it mounted at `{mountpoint}`, process {pid}, {since}")
         }
-    }
-
-    /// Whether `host`, this process, has the session.
-    pub(super) fn is_of(&self, host: &Host) -> bool {
-        self.boot_id == host.boot_id
-            && self.pid_namespace == host.pid_namespace
-            && self.pid == host.pid
-            && self.start_time == host.start_time
     }
 }
 
@@ -188,6 +205,7 @@ pub(super) async fn list(bucket: &Bucket) -> Result<Terms> {
     while let Some(object) = objects.try_next().await? {
         match name::parse_term(&object.name) {
             Some((session, record)) => terms.entry(session).or_default().push(record),
+            None if name::parse_claim(&object.name).is_some() => {}
             None => tracing::warn!(object = object.name, "a foreign object among the terms"),
         }
     }
@@ -239,6 +257,8 @@ pub(super) struct Claim {
     pub(super) session: SessionId,
     /// Whether the session before it was closed.
     pub(super) previous_was_clean: bool,
+    /// Which claim of the session, where the store cannot keep two apart.
+    pub(super) id: Option<ClaimId>,
 }
 
 /// Takes the next session. [`Kind::Busy`]: another session holds the volume.
@@ -255,10 +275,7 @@ pub(super) async fn claim(
         };
         admit(&newest, claimant)?;
         let before = terms.last_key_value().map_or(0, |(session, _)| session.0);
-        let session = SessionId(before + 1);
-        if session > SessionId::MAX {
-            return Err(Error::new(Kind::Invalid, "the volume has used up its session numbers"));
-        }
+        let session = usable(SessionId(before + 1))?;
         if !create(bucket, claimant, session, ambient).await? {
             continue;
         }
@@ -269,9 +286,31 @@ pub(super) async fn claim(
         }
         forget(bucket, &terms, SessionId(before)).await;
         let previous_was_clean = matches!(newest, Newest::None | Newest::Closed(_));
-        return Ok(Claim { volume: claimant.volume, session, previous_was_clean });
+        return Ok(Claim { volume: claimant.volume, session, previous_was_clean, id: None });
     }
     Err(Error::new(Kind::Busy, "others claim the volume at the same time").hint("try again"))
+}
+
+/// `session`, if a block's id has room for it.
+pub(super) fn usable(session: SessionId) -> Result<SessionId> {
+    if session > SessionId::MAX {
+        return Err(Error::new(Kind::Invalid, "the volume has used up its session numbers"));
+    }
+    Ok(session)
+}
+
+/// The term of a mount among `terms`, if there is one: others are of tools.
+pub(super) async fn used(bucket: &Bucket, terms: &Terms) -> Result<Option<String>> {
+    for session in terms.keys() {
+        match read(bucket, *session).await {
+            Ok(term) if !term.mountpoint.is_empty() => return Ok(Some(name::term(*session))),
+            Ok(_) => {}
+            // The creator before tidies up, or has crashed while it did.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a later session was claimed than `session`.
@@ -281,12 +320,17 @@ pub(super) async fn is_superseded(bucket: &Bucket, session: SessionId) -> Result
 
 /// Records that a session ended cleanly: everything it acknowledged is durable.
 pub(super) async fn close(bucket: &Bucket, claim: &Claim, ambient: &Ambient) -> Result<()> {
-    let Claim { volume, session, .. } = *claim;
-    let closed = Closed { volume, session, closed: ambient.now().seconds };
-    match bucket.create(&name::term_closed(session), record::encode(&closed)?, &[]).await {
+    let closed = closed_record(claim, ambient)?;
+    match bucket.create(&name::term_closed(claim.session), closed, &[]).await {
         Err(error) if error.kind() == Kind::Exists => Ok(()),
         created => created.map(|_| ()),
     }
+}
+
+/// The record that a session ended cleanly.
+pub(super) fn closed_record(claim: &Claim, ambient: &Ambient) -> Result<Bytes> {
+    let Claim { volume, session, .. } = *claim;
+    record::encode(&Closed { volume, session, closed: ambient.now().seconds })
 }
 
 /// Gives back a session in which nothing was stored: its term goes, so that the one before tells
@@ -300,7 +344,8 @@ pub(super) async fn give_back(bucket: &Bucket, claim: &Claim) {
     }
 }
 
-fn admit(newest: &Newest, claimant: &Claimant<'_>) -> Result<()> {
+/// Whether the volume is free for `claimant`, or is taken over.
+pub(super) fn admit(newest: &Newest, claimant: &Claimant<'_>) -> Result<()> {
     match newest.judge(claimant.host) {
         Judgement::Free(reason) => {
             tracing::debug!(reason, "the last session has ended");
@@ -327,20 +372,7 @@ async fn create(
     session: SessionId,
     ambient: &Ambient,
 ) -> Result<bool> {
-    let host = claimant.host.clone();
-    let term = Term {
-        volume: claimant.volume,
-        session,
-        claim: record::token(ambient)?,
-        host: host.name,
-        machine_id: host.machine_id,
-        boot_id: host.boot_id,
-        pid_namespace: host.pid_namespace,
-        pid: host.pid,
-        start_time: host.start_time,
-        mountpoint: claimant.mountpoint.to_string_lossy().into_owned(),
-        opened: ambient.now().seconds,
-    };
+    let term = Term::of(claimant, session, record::token(ambient)?, ambient);
     match bucket.create(&name::term(session), record::encode(&term)?, &[]).await {
         // After a lost answer it may be ours.
         Err(error) if error.kind() == Kind::Exists => match read(bucket, session).await {

@@ -1,6 +1,7 @@
 //! What is done after an epoch, in small steps: extents of dropped contents, extents behind cuts,
 //! blocks without a live byte. Everything here may be interrupted at any point and done again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::core::Core;
@@ -82,16 +83,22 @@ impl Core {
 
     async fn collect_garbage(&self) -> Result<()> {
         loop {
-            let Some(content) = self.garbage.lock().first().copied() else { return Ok(()) };
-            while !self.collect_step(content).await? {}
-            self.garbage.lock().remove(&content);
+            let run = first_run(&self.garbage.lock());
+            if run.is_empty() {
+                return Ok(());
+            }
+            for collected in self.collect_step(&run).await? {
+                self.garbage.lock().remove(&collected);
+            }
         }
     }
 
-    /// Deletes up to a step of a dropped content's extents. Returns whether none are left.
-    async fn collect_step(&self, content: ContentId) -> Result<bool> {
+    /// Deletes up to a step of the extents of dropped contents, whose ids are consecutive. Returns
+    /// the contents that have none left.
+    async fn collect_step(&self, run: &[ContentId]) -> Result<Vec<ContentId>> {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
         let _registrar = self.quiet().await;
-        let range = key::chunks_from(content, 0);
+        let range = key::chunk(*first, 0)..key::chunks_from(*last, 0).end;
         let page = self.meta.store().scan(View::Live, range, STEP_KEYS).await?;
         let (mut changes, mut records) = (BlockChanges::new(), Records::new());
         let (mut writes, mut bytes) = (Changes::new(), 0);
@@ -101,11 +108,14 @@ impl Core {
             bytes += chunk.remove(0..u32::MAX, &mut changes);
             writes.push((key.clone(), None));
         }
-        if page.is_empty() {
-            writes.push((key::garbage(content), None));
-        }
+        // The page may have ended inside the last content that it shows.
+        let cut_off =
+            page.last().and_then(|(key, _)| key::chunk_of(key)).map(|(content, _)| content);
+        let whole = |content: &&ContentId| cut_off.is_none_or(|cut_off| **content < cut_off);
+        let collected: Vec<_> = run.iter().filter(whole).copied().collect();
+        writes.extend(collected.iter().map(|content| (key::garbage(*content), None)));
         self.change(writes, &mut records, changes, bytes);
-        Ok(page.is_empty())
+        Ok(collected)
     }
 
     /// Brings the extents of inodes up to their cuts.
@@ -202,6 +212,7 @@ impl Core {
     async fn reclaim(&self) -> Result<()> {
         let durable = Epoch(self.first_epoch + *self.committed.borrow());
         loop {
+            let _nobody_rewrites = self.deletions.write().await;
             let step: Vec<_> = {
                 let mut queue = self.reclaims.lock();
                 let (now, later) = std::mem::take(&mut *queue)
@@ -227,6 +238,14 @@ impl Core {
     }
 }
 
+/// The first contents with consecutive ids: files that were made together often go together, and
+/// one scan then finds the extents of all of them.
+fn first_run(garbage: &BTreeSet<ContentId>) -> Vec<ContentId> {
+    let Some(first) = garbage.first() else { return Vec::new() };
+    let consecutive = (first.0..).zip(garbage.iter().take(STEP_KEYS));
+    consecutive.map_while(|(id, content)| (content.0 == id).then_some(*content)).collect()
+}
+
 async fn drop_cuts(txn: &mut Txn, ino: Ino, seen: &Inode) -> Result<()> {
     let key = key::inode(ino);
     let Some(value) = txn.get(&key).await? else { return Ok(()) };
@@ -236,4 +255,20 @@ async fn drop_cuts(txn: &mut Txn, ino: Ino, seen: &Inode) -> Result<()> {
         txn.put(key, inode.encode());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropped_contents_of_consecutive_ids_go_together() {
+        let run = |ids: &[u64]| {
+            let garbage = ids.iter().map(|id| ContentId(*id)).collect();
+            first_run(&garbage).iter().map(|content| content.0).collect::<Vec<_>>()
+        };
+        assert_eq!(run(&[]), [0; 0]);
+        assert_eq!(run(&[7, 4, 5, 8]), [4, 5]);
+        assert_eq!(run(&(0..5_000).collect::<Vec<_>>()).len(), STEP_KEYS);
+    }
 }

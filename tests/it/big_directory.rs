@@ -14,7 +14,7 @@ use crate::support::volume::TestVolume;
 
 const ENTRIES_BY_DEFAULT: usize = 100_000;
 
-/// How many entries; `CAIRNFS_BIG_DIRECTORY=1000000` takes some ten minutes with a debug build.
+/// How many entries; `CAIRNFS_BIG_DIRECTORY=1000000` takes some five minutes with a debug build.
 static ENTRIES: LazyLock<usize> = LazyLock::new(|| {
     let wanted = std::env::var("CAIRNFS_BIG_DIRECTORY").ok().and_then(|text| text.parse().ok());
     wanted.unwrap_or(ENTRIES_BY_DEFAULT)

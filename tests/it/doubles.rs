@@ -5,13 +5,14 @@ use crate::support::s3_client::Answer;
 use crate::support::s3_client::S3Client;
 use crate::support::s3_double;
 use crate::support::s3_double::Action;
+use crate::support::s3_double::Conditions;
 use crate::support::s3_double::Encryption;
 use crate::support::s3_double::Presence;
 use crate::support::s3_double::S3Double;
 use crate::support::servers::BUCKET;
 use crate::support::servers::Key;
 use crate::support::servers::Minio;
-use crate::support::servers::Seaweed;
+use crate::support::servers::seaweed::Seaweed;
 
 const SSE: (&str, &str) = ("x-amz-server-side-encryption", "AES256");
 
@@ -82,6 +83,12 @@ fn the_double_creates_only_what_is_absent_when_asked_so() {
     assert_eq!(put(&client, "k", &[("if-match", etag)], b"4").status, 412);
     double.ignore_conditions();
     assert_eq!(put(&client, "k", &absent, b"5").status, 200);
+    double.conditions(Conditions::Refused);
+    assert_eq!(put(&client, "new", &absent, b"6").status, 501);
+    double.conditions(Conditions::Contended);
+    assert_eq!(put(&client, "new", &absent, b"7").status, 409);
+    assert_eq!(put(&client, "new", &absent, b"8").status, 200);
+    assert_eq!(put(&client, "new", &absent, b"9").status, 412);
 }
 
 #[test]

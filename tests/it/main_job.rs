@@ -12,7 +12,6 @@ use crate::support::mounted::is_running;
 use crate::support::servers::BUCKET;
 use crate::support::servers::Key;
 use crate::support::servers::Minio;
-use crate::support::servers::Seaweed;
 use crate::support::tools;
 use crate::support::volume::NAME;
 use crate::support::volume::TestVolume;
@@ -82,44 +81,6 @@ fn every_object_on_minio_is_encrypted_also_when_a_later_mount_forgets_to_ask() {
         let encryption = minio.client().encryption(BUCKET, &key);
         assert_eq!(encryption.as_deref(), Some("AES256"), "{key}");
     }
-}
-
-#[test]
-fn minio_without_a_key_service_is_told_apart_in_one_sentence() {
-    let minio = Minio::start(Key::Absent);
-    let volume = TestVolume::minio(&minio);
-    let ended = volume.call("cairnfs", &["volume", "create", NAME, "--sse"]);
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.took < Duration::from_secs(5), "it took {:?}", ended.took);
-    assert!(ended.stderr.contains("501"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("hint: "), "{}", ended.stderr);
-    assert_eq!(minio.client().keys(BUCKET), [""; 0], "a failed create leaves nothing");
-}
-
-#[test]
-fn seaweedfs_works_with_a_key_and_is_told_apart_without() {
-    let seaweed = Seaweed::start(Key::Present);
-    let volume = TestVolume::seaweed(&seaweed);
-    volume.create(&["--sse"]);
-    let mounted = volume.start(&[]);
-    write_files(&mounted, "first", 1);
-    mounted.stop();
-    let mounted = volume.start(&[]);
-    assert_files(&mounted, "first", 1);
-    mounted.stop();
-    volume.assert_sound();
-    for key in seaweed.client().keys(BUCKET) {
-        let encryption = seaweed.client().encryption(BUCKET, &key);
-        assert_eq!(encryption.as_deref(), Some("AES256"), "{key}");
-    }
-
-    // It calls its missing key an internal error, to be tried again, for ever.
-    let keyless = Seaweed::start(Key::Absent);
-    let volume = TestVolume::seaweed(&keyless);
-    let ended = volume.call("cairnfs", &["volume", "create", NAME, "--sse"]);
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.took < Duration::from_secs(5), "it took {:?}", ended.took);
-    assert!(ended.stderr.contains("500") && ended.stderr.contains("hint: "), "{}", ended.stderr);
 }
 
 #[test]

@@ -38,6 +38,9 @@ use cairnfs::volume::OpenOptions;
 use cairnfs::volume::Parts;
 use cairnfs::volume::Volume;
 use futures::future::join_all;
+use rand::Rng as _;
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
 
 use crate::support::tools;
 
@@ -47,6 +50,7 @@ const MEMORY_BYTES: u64 = 1 << 30;
 const READAHEAD_BYTES: u64 = 32 << 20;
 const NEVER: Duration = Duration::from_secs(3600);
 const REQUEST_BYTES: usize = MIB;
+const PAGE_BYTES: usize = 4096;
 
 /// A volume in memory, opened; no timer closes an epoch of it.
 struct Store {
@@ -60,7 +64,7 @@ enum Origin {
     /// Header, state, term, metadata and blocks, as a mount opens them.
     Whole(Box<VolumeConfig>),
     /// Blocks alone, and metadata that asks nobody.
-    Blocks { objects: MemoryStore, engine: Arc<MemoryEngine>, session: u64 },
+    Blocks { objects: MemoryStore, engine: Arc<MemoryEngine>, session: u64, memory_bytes: u64 },
 }
 
 impl Store {
@@ -77,16 +81,22 @@ impl Store {
 
     /// A new volume whose requests are those for its blocks.
     async fn blocks() -> Self {
-        let engine = Arc::new(MemoryEngine::new());
+        Self::blocks_with(MEMORY_BYTES).await
+    }
+
+    /// The same in so much memory, of which a quarter keeps what was read.
+    async fn blocks_with(memory_bytes: u64) -> Self {
+        let (objects, engine) = (MemoryStore::default(), Arc::new(MemoryEngine::new()));
         engine.commit(root_batch(&Ambient::seeded(1), 0, 0)).await.unwrap();
-        Self::open(Origin::Blocks { objects: MemoryStore::default(), engine, session: 1 }).await
+        Self::open(Origin::Blocks { objects, engine, session: 1, memory_bytes }).await
     }
 
     async fn open(origin: Origin) -> Self {
         let volume = match &origin {
             Origin::Whole(config) => Volume::open(config, options(), Ambient::system()).await,
-            Origin::Blocks { objects, engine, session } => {
-                Volume::start(parts(objects, engine, SessionId(*session))).await
+            Origin::Blocks { objects, engine, session, memory_bytes } => {
+                let parts = parts(objects, engine, SessionId(*session));
+                Volume::start(Parts { memory_bytes: *memory_bytes, ..parts }).await
             }
         };
         let volume = volume.unwrap();
@@ -98,10 +108,11 @@ impl Store {
     /// their metadata must not be closed.
     async fn cold(self) -> Self {
         self.volume.sync().await.unwrap();
-        let Origin::Blocks { objects, engine, session } = self.origin else {
+        let Origin::Blocks { objects, engine, session, memory_bytes } = self.origin else {
             panic!("this volume was opened whole");
         };
-        Self::open(Origin::Blocks { objects, engine, session: session + 1 }).await
+        let session = session + 1;
+        Self::open(Origin::Blocks { objects, engine, session, memory_bytes }).await
     }
 
     fn counts(&self) -> Counts {
@@ -145,6 +156,22 @@ impl Store {
         }
         self.vfs.release(ino, handle).await;
         bytes
+    }
+
+    /// Reads pages of a file at random, one after the other, each of which must be right.
+    async fn read_pages(&self, ino: Ino, bytes: &[u8], count: u64) {
+        let handle = self.vfs.open(ino, OpenFlags::default()).await.unwrap().handle;
+        let mut random = SmallRng::seed_from_u64(1);
+        for _ in 0..count {
+            let at = random.random_range(0..bytes.len() / PAGE_BYTES) * PAGE_BYTES;
+            let page = self
+                .vfs
+                .read(ino, handle, at as u64, u32::try_from(PAGE_BYTES).unwrap())
+                .await
+                .unwrap();
+            assert!(page == bytes[at..at + PAGE_BYTES], "the page at {at}");
+        }
+        self.vfs.release(ino, handle).await;
     }
 }
 
@@ -308,6 +335,37 @@ async fn a_cold_read_within_a_block_is_one_ranged_get() {
     assert_eq!(after.get - before.get, 1, "GETs for 4 KiB");
     let received = after.bytes_received - before.bytes_received;
     assert!(received <= 140_000, "{received} bytes received for 4 KiB: more than a frame");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_reads_of_a_file_that_fits_are_three_gets_a_block() {
+    let store = Store::blocks().await;
+    let bytes = tools::noise(1, 32 * MIB);
+    let ino = store.write_file(Ino::ROOT, "file", bytes.clone()).await;
+    let store = store.cold().await;
+    let before = store.counts();
+    store.read_pages(ino, &bytes, 1000).await;
+    let after = store.counts();
+    // A frame for each of two misses, and the rest. Reads that happen to follow each other look
+    // like a stream now and then.
+    let gets = after.get - before.get;
+    assert!(gets <= 40, "{gets} GETs for 1000 pages of 8 blocks");
+    let received = after.bytes_received - before.bytes_received;
+    assert!(received <= 40 * MIB as u64, "{received} bytes received of 32 MiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_reads_of_a_file_that_does_not_fit_fetch_frames() {
+    let cached = 32 * MIB;
+    let store = Store::blocks_with(4 * cached as u64).await;
+    let bytes = tools::noise(1, 4 * cached);
+    let ino = store.write_file(Ino::ROOT, "file", bytes.clone()).await;
+    let store = store.cold().await;
+    let before = store.counts();
+    store.read_pages(ino, &bytes, 1000).await;
+    let received = store.counts().bytes_received - before.bytes_received;
+    let frames = 1000 * 128 * 1024;
+    assert!(received <= 3 * (frames + cached as u64) / 2, "{received} bytes for 1000 pages");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::read_back;
 use crate::support::records;
 use crate::support::s3_double::S3Double;
 use crate::support::servers::Key;
@@ -54,6 +55,12 @@ fn a_writer_that_was_taken_over_is_fenced_on_minio() {
 fn a_writer_that_was_taken_over_is_fenced_on_the_double() {
     let double = S3Double::start();
     take_over(&TestVolume::amazon(&double), &["--sse"]);
+}
+
+#[test]
+fn a_writer_that_was_taken_over_is_fenced_on_a_store_that_replaces_what_exists() {
+    let (_double, volume) = read_back::volume_at("gcs");
+    take_over(&volume, &[]);
 }
 
 fn take_over(volume: &TestVolume, create: &[&str]) {

@@ -10,12 +10,19 @@ use bytes::Bytes;
 use super::Entry;
 use super::LIVE_BYTES_MAX;
 use super::LIVE_KEYS_MAX;
+use super::fresh::Fresh;
+use super::layer::Layer;
+use super::layer::Slot;
 use crate::error::Error;
 use crate::error::Kind;
 
 /// Dropped epochs whose keys are remembered, so that a slow read of the engine can be checked
 /// against them; a read that is slower still is made again.
 const RECENT_MAX: usize = 8;
+
+/// What a key takes in a layer beside its own bytes and its value's: the hash table's slot and the
+/// set's, neither of them full.
+const SLOT_BYTES: usize = 224;
 
 /// Which layers a look goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,16 +59,6 @@ impl UsageChange {
     }
 }
 
-#[derive(Clone)]
-pub(super) struct Slot {
-    pub(super) value: Option<Bytes>,
-    pub(super) version: u64,
-    /// No layer below, nor the engine, has the key: deleting it leaves nothing behind.
-    new: bool,
-}
-
-pub(super) type Layer = BTreeMap<Bytes, Slot>;
-
 pub(super) struct Layers {
     live: Layer,
     live_bytes: usize,
@@ -72,13 +69,14 @@ pub(super) struct Layers {
     /// How many epochs were dropped into the engine.
     generation: u64,
     recent: VecDeque<Arc<Layer>>,
+    fresh: Fresh,
     pub(super) refused: Option<(Kind, String)>,
 }
 
 impl Layers {
-    pub(super) fn new(usage: Usage) -> Self {
+    pub(super) fn new(usage: Usage, fresh: Fresh) -> Self {
         Self {
-            live: Layer::new(),
+            live: Layer::default(),
             live_bytes: 0,
             frozen: None,
             frozen_usage: usage,
@@ -86,6 +84,7 @@ impl Layers {
             version: 0,
             generation: 0,
             recent: VecDeque::new(),
+            fresh,
             refused: None,
         }
     }
@@ -103,8 +102,8 @@ impl Layers {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.len() * 256);
-        self.live_bytes + self.live.len() * 96 + frozen
+        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.len() * (160 + SLOT_BYTES));
+        self.live_bytes + self.live.len() * SLOT_BYTES + frozen
     }
 
     pub(super) fn refusal(&self) -> Option<Error> {
@@ -128,10 +127,15 @@ impl Layers {
         live.or_else(|| self.frozen.as_ref()?.get(key))
     }
 
+    /// Whether the engine certainly does not have the key.
+    pub(super) fn engine_lacks(&self, key: &Bytes) -> bool {
+        self.fresh.lacks(key)
+    }
+
     /// Whether the engine has the same value for `key` as it had at `generation`.
     pub(super) fn unchanged_since(&self, key: &Bytes, generation: u64) -> bool {
         self.recent_since(generation)
-            .is_some_and(|mut recent| !recent.any(|layer| layer.contains_key(key)))
+            .is_some_and(|mut recent| !recent.any(|layer| layer.get(key).is_some()))
     }
 
     /// The version of the newest value of a key that was read at `generation`: 0 for the engine's;
@@ -157,17 +161,22 @@ impl Layers {
 
     /// Writes into the live layer. `new`: neither the frozen layer nor the engine has the key.
     pub(super) fn write(&mut self, key: Bytes, value: Option<Bytes>, version: u64, new: bool) {
-        let old = self.live.get(&key);
-        let new = match old {
-            Some(slot) => slot.new,
-            None => new && !self.frozen.as_ref().is_some_and(|frozen| frozen.contains_key(&key)),
-        };
         let weight = |value: &Option<Bytes>| key.len() + value.as_ref().map_or(0, Bytes::len);
-        self.live_bytes -= old.map_or(0, |slot| weight(&slot.value));
-        if new && value.is_none() {
-            self.live.remove(&key);
+        if let Some(slot) = self.live.get_mut(&key) {
+            self.live_bytes -= weight(&slot.value);
+            if slot.new && value.is_none() {
+                self.live.remove(&key);
+                return;
+            }
+            self.live_bytes += weight(&value);
+            (slot.value, slot.version) = (value, version);
             return;
         }
+        let new = new && self.frozen.as_ref().is_none_or(|frozen| frozen.get(&key).is_none());
+        if new && value.is_none() {
+            return;
+        }
+        self.fresh.note(&key);
         self.live_bytes += weight(&value);
         self.live.insert(key, Slot { value, version, new });
     }
@@ -195,6 +204,7 @@ impl Layers {
                 let frozen = self.frozen.as_mut().expect("only a frozen epoch is applied to");
                 let frozen = Arc::make_mut(frozen);
                 for (key, value) in changes {
+                    self.fresh.note(&key);
                     frozen.insert(key, Slot { value, version, new: false });
                 }
                 self.frozen_usage = changed(self.frozen_usage, usage);
@@ -218,7 +228,10 @@ impl Layers {
         self.frozen_usage
     }
 
-    pub(super) fn thaw(&mut self) {
+    /// Drops the frozen layer. Answers with layers that nobody needs any more: freeing so many keys
+    /// takes milliseconds, so the caller lets go of them without the gate.
+    #[must_use]
+    pub(super) fn thaw(&mut self) -> Vec<Arc<Layer>> {
         let layer = self.frozen.take().expect("an epoch was frozen");
         self.generation += 1;
         self.recent.push_back(layer);
@@ -227,9 +240,11 @@ impl Layers {
                 || recent.len() > 1
                     && recent.iter().map(|layer| layer.len()).sum::<usize>() > 2 * LIVE_KEYS_MAX
         };
+        let mut gone = Vec::new();
         while too_many(&self.recent) {
-            self.recent.pop_front();
+            gone.extend(self.recent.pop_front());
         }
+        gone
     }
 
     /// The first entries of `range` in the layers that `view` sees, `None` for deleted ones, and

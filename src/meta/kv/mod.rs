@@ -2,15 +2,19 @@
 //!
 //! A key's value is in the newest layer that knows it: `live` (what happened since the last
 //! freeze), `frozen` (the epoch on its way to the engine, at most one), `clean` (a bounded cache of
-//! what the engine says), the engine. One lock, the **gate**, guards the layers; nothing awaits
+//! what the engine says), the engine, which is not asked for keys that it cannot have (`fresh`).
+//! One lock, the **gate**, guards the layers; nothing awaits
 //! under it. Whatever must change at the same instant as the metadata (dirty bytes of files)
 //! changes in a hook that runs under the gate.
 //!
 //! Knows keys and values as bytes only.
 
 mod engine;
+mod fresh;
+mod layer;
 mod layers;
 mod memory;
+mod near;
 mod slate;
 #[cfg(test)]
 mod suite;
@@ -18,6 +22,7 @@ mod txn;
 
 pub use engine::Batch;
 pub use engine::Engine;
+pub use fresh::Fresh;
 pub use layers::Usage;
 pub use layers::UsageChange;
 pub use layers::View;
@@ -35,6 +40,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::layers::Layers;
+use self::near::Neighbourhoods;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -48,6 +54,10 @@ pub const LIVE_BYTES_MAX: usize = 16 << 20;
 /// Operations wait while the live layer is this many times over its limits: the store is away, or
 /// slower than what happens here.
 const OVERFULL: usize = 2;
+
+/// Keys that one question to the engine brings along: a scan costs what three gets cost, and an
+/// entry of it a tenth of one.
+const COMPANY: usize = 64;
 
 /// A key and its value.
 pub type Entry = (Bytes, Bytes);
@@ -85,6 +95,7 @@ pub struct Store {
     engine: Arc<dyn Engine>,
     gate: Mutex<Layers>,
     clean: Clean,
+    near: Mutex<Neighbourhoods>,
     /// Rung when the live layer may have room again, or is refused for good.
     room: Notify,
     /// Rung when the live layer is large enough to close the epoch.
@@ -93,12 +104,13 @@ pub struct Store {
 
 impl Store {
     /// Layers above `engine`; `cache_bytes` bounds the clean cache.
-    pub fn new(engine: Arc<dyn Engine>, usage: Usage, cache_bytes: u64) -> Arc<Self> {
+    pub fn new(engine: Arc<dyn Engine>, usage: Usage, fresh: Fresh, cache_bytes: u64) -> Arc<Self> {
         let items = usize::try_from(cache_bytes / 256).unwrap_or(usize::MAX);
         Arc::new(Self {
             engine,
-            gate: Mutex::new(Layers::new(usage)),
+            gate: Mutex::new(Layers::new(usage, fresh)),
             clean: Clean::with_weighter(items, cache_bytes, Weight),
+            near: Mutex::default(),
             room: Notify::new(),
             full: Notify::new(),
         })
@@ -128,6 +140,34 @@ impl Store {
     /// The present value of a key, outside any transaction.
     pub async fn get(&self, key: &Bytes) -> Result<Option<Bytes>> {
         Ok(self.find(View::Live, key).await?.value)
+    }
+
+    /// The present value of a key among others that end before `end`. Where the engine is asked for
+    /// one of them after the other, it is asked for some at once.
+    pub async fn get_among(
+        &self,
+        key: &Bytes,
+        end: impl Fn() -> Bytes + Send,
+    ) -> Result<Option<Bytes>> {
+        loop {
+            let generation = match self.recall(View::Live, key) {
+                Ok(found) => return Ok(found.value),
+                Err(generation) => generation,
+            };
+            let end = end();
+            if !self.near.lock().come_in_company(&end) {
+                return self.get(key).await;
+            }
+            let entries = self.engine.scan(key.clone()..end, COMPANY).await?;
+            let mut answers: Vec<_> =
+                entries.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            if answers.first().is_none_or(|(first, _)| first != key) {
+                answers.insert(0, (key.clone(), None));
+            }
+            if self.learn(generation, &answers) {
+                return Ok(answers.swap_remove(0).1);
+            }
+        }
     }
 
     /// The value of a key as `view` sees it.
@@ -206,7 +246,8 @@ impl Store {
         for (key, slot) in layer.iter() {
             self.clean.insert(key.clone(), slot.value.clone());
         }
-        self.gate.lock().thaw();
+        let gone = self.gate.lock().thaw();
+        drop(gone);
     }
 
     /// Refuses every later change with this error's kind and sentence: the volume is fenced, or
@@ -271,29 +312,46 @@ impl Store {
 
     async fn find(&self, view: View, key: &Bytes) -> Result<Found> {
         loop {
-            let generation = {
-                let layers = self.gate.lock();
-                if let Some(slot) = layers.find(view, key) {
-                    return Ok(Found {
-                        value: slot.value.clone(),
-                        version: slot.version,
-                        generation: layers.generation(),
-                    });
-                }
-                layers.generation()
+            let generation = match self.recall(view, key) {
+                Ok(found) => return Ok(found),
+                Err(generation) => generation,
             };
-            if let Some(value) = self.clean.get(key) {
-                return Ok(Found { value, version: 0, generation });
-            }
             let value = self.engine.get(key).await?;
-            let layers = self.gate.lock();
-            // The engine's answer holds only if no epoch with this key landed meanwhile.
-            if layers.unchanged_since(key, generation) {
-                if layers.find(View::Live, key).is_none() {
-                    self.clean.insert(key.clone(), value.clone());
-                }
-                return Ok(Found { value, version: 0, generation });
+            let entry = (key.clone(), value);
+            if self.learn(generation, std::slice::from_ref(&entry)) {
+                return Ok(Found { value: entry.1, version: 0, generation });
             }
         }
+    }
+
+    /// What memory knows of a key; else the generation that the engine is asked at.
+    fn recall(&self, view: View, key: &Bytes) -> Result<Found, u64> {
+        let generation = {
+            let layers = self.gate.lock();
+            let generation = layers.generation();
+            if let Some(slot) = layers.find(view, key) {
+                let (value, version) = (slot.value.clone(), slot.version);
+                return Ok(Found { value, version, generation });
+            }
+            if layers.engine_lacks(key) {
+                return Ok(Found { value: None, version: 0, generation });
+            }
+            generation
+        };
+        let value = self.clean.get(key).ok_or(generation)?;
+        Ok(Found { value, version: 0, generation })
+    }
+
+    /// Keeps what the engine answered at `generation`, if it still holds: if no epoch with such a
+    /// key landed meanwhile. Whether that is so of the first.
+    fn learn(&self, generation: u64, answers: &[(Bytes, Option<Bytes>)]) -> bool {
+        let layers = self.gate.lock();
+        let holds = |key: &Bytes| layers.unchanged_since(key, generation);
+        for (key, value) in answers.iter().filter(|(key, _)| holds(key)) {
+            if layers.find(View::Live, key).is_none() {
+                self.clean.insert(key.clone(), value.clone());
+            }
+        }
+        answers.first().is_some_and(|(key, _)| holds(key))
     }
 }

@@ -1,5 +1,7 @@
 //! What every engine promises, checked on each of them. Knows no engine's inside.
 
+#[cfg(feature = "testing")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +10,23 @@ use futures::future::BoxFuture;
 use super::Batch;
 use super::Engine;
 use super::MemoryEngine;
+#[cfg(feature = "testing")]
+use crate::ambient::Timestamp;
 use crate::error::Kind;
+#[cfg(feature = "testing")]
+use crate::object::Bucket;
+#[cfg(feature = "testing")]
+use crate::object::tenure;
+#[cfg(feature = "testing")]
+use crate::object::tenure::Claims;
+#[cfg(feature = "testing")]
+use crate::object::tenure::Survey;
+#[cfg(feature = "testing")]
+use crate::object::tenure::Tenure;
+#[cfg(feature = "testing")]
+use crate::types::ClaimId;
+#[cfg(feature = "testing")]
+use crate::types::VolumeId;
 
 /// Long enough for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -34,7 +52,7 @@ impl Site {
     }
 
     #[cfg(feature = "testing")]
-    fn slate(bucket: crate::object::Bucket, directory: Option<tempfile::TempDir>) -> Self {
+    fn slate(bucket: Bucket, directory: Option<tempfile::TempDir>) -> Self {
         let open = move || -> BoxFuture<'static, Box<dyn Engine>> {
             let opening = super::SlateEngine::open(bucket.clone(), Default::default(), DEADLINE);
             Box::pin(async { Box::new(opening.await.unwrap()) as Box<dyn Engine> })
@@ -47,11 +65,35 @@ impl Site {
         Self::slate(super::slate::tests::memory(), None)
     }
 
+    /// On a store that replaces what exists: each opening claims, and takes over.
+    #[cfg(feature = "testing")]
+    fn slate_that_reads_back() -> Self {
+        let bucket = super::slate::tests::memory();
+        let open = move || -> BoxFuture<'static, Box<dyn Engine>> {
+            let bucket = bucket.clone();
+            Box::pin(async move {
+                let tenure = Arc::new(take_over(&bucket).await);
+                let opened = super::SlateEngine::open_owned(tenure, Default::default(), DEADLINE);
+                Box::new(opened.await.unwrap()) as Box<dyn Engine>
+            })
+        };
+        Self { open: Box::new(open), _directory: None }
+    }
+
     #[cfg(feature = "testing")]
     fn slate_in_a_directory() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self::slate(super::slate::tests::local(directory.path()), Some(directory))
     }
+}
+
+#[cfg(feature = "testing")]
+async fn take_over(bucket: &Bucket) -> Tenure {
+    let session = Claims::list(bucket).await.unwrap().next_session();
+    let claim = ClaimId { session, nonce: 1 };
+    assert!(tenure::raise(bucket, claim, "claim".into()).await.unwrap());
+    let survey = Survey::of_successor(bucket, VolumeId([1; 16]), claim).await.unwrap();
+    survey.begin(Timestamp::default()).await.unwrap()
 }
 
 /// Runs each check on each engine, as a test of its own name.
@@ -64,6 +106,12 @@ macro_rules! every_engine {
         mod slate_in_memory {
             $(#[tokio::test] async fn $check() {
                 super::$check(super::Site::slate_in_memory()).await
+            })*
+        }
+        #[cfg(feature = "testing")]
+        mod slate_that_reads_back {
+            $(#[tokio::test] async fn $check() {
+                super::$check(super::Site::slate_that_reads_back()).await
             })*
         }
         #[cfg(feature = "testing")]

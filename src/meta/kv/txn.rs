@@ -21,6 +21,7 @@ type Condition = Box<dyn FnOnce() -> bool + Send>;
 
 struct Read {
     key: Bytes,
+    value: Option<Bytes>,
     version: u64,
     generation: u64,
     absent: bool,
@@ -48,15 +49,19 @@ impl Txn {
         }
     }
 
-    /// The value of a key: this transaction's own, or the present one, which must still be the
-    /// same at commit.
+    /// The value of a key: this transaction's own, or the present one at the first read, which must
+    /// still be the same at commit.
     pub async fn get(&mut self, key: &Bytes) -> Result<Option<Bytes>> {
         if let Some(value) = self.writes.get(key) {
             return Ok(value.clone());
         }
+        if let Some(read) = self.reads.iter().find(|read| read.key == *key) {
+            return Ok(read.value.clone());
+        }
         let found = self.store.find(View::Live, key).await?;
         self.reads.push(Read {
             key: key.clone(),
+            value: found.value.clone(),
             version: found.version,
             generation: found.generation,
             absent: found.version == 0 && found.value.is_none(),
@@ -83,7 +88,13 @@ impl Txn {
     /// Sets a key that the store never had (its number was just given out): if it is deleted
     /// before the epoch closes, nothing of it is ever stored.
     pub fn put_new(&mut self, key: Bytes, value: Bytes) {
-        self.reads.push(Read { key: key.clone(), version: 0, generation: u64::MAX, absent: true });
+        self.reads.push(Read {
+            key: key.clone(),
+            value: None,
+            version: 0,
+            generation: u64::MAX,
+            absent: true,
+        });
         self.writes.insert(key, Some(value));
     }
 

@@ -2,16 +2,16 @@
 //! (OpenDAL shows none of them). It makes buckets, lists keys, and asks what each object says of
 //! its encryption.
 
-use std::io::Read as _;
-use std::io::Write as _;
-use std::net::TcpStream;
-use std::time::Duration;
 use std::time::SystemTime;
 
 use sha2::Digest as _;
 use sha2::Sha256;
 
+use super::http;
+pub use super::http::Answer;
 use super::s3_double::xml;
+use super::servers::BUCKET;
+use super::servers::Contents;
 use super::tools::hex;
 use super::tools::sha256;
 
@@ -28,24 +28,6 @@ pub struct S3Client {
     pub secret_key: String,
 }
 
-/// An answer.
-#[derive(Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    headers: Vec<(String, String)>,
-    /// The body as text.
-    pub body: String,
-}
-
-impl Answer {
-    /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
-    }
-}
-
 impl S3Client {
     /// Sends one signed request. `path` is `/bucket/key`, `query` sorted and encoded.
     pub fn send(
@@ -56,7 +38,30 @@ impl S3Client {
         extra: &[(&str, &str)],
         body: &[u8],
     ) -> std::io::Result<Answer> {
-        let host = self.endpoint.trim_start_matches("http://");
+        self.send_signed_for("s3", (method, path, query), extra, body)
+    }
+
+    /// Temporary keys that may do what `policy` permits and no more: access key, secret, token.
+    #[track_caller]
+    pub fn keys_under(&self, policy: &str) -> [String; 3] {
+        let policy = encode(policy);
+        let body = format!("Action=AssumeRole&Version=2011-06-15&Policy={policy}");
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let request = ("POST", "/", "");
+        let answer = self.send_signed_for("sts", request, &form, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        ["AccessKeyId", "SecretAccessKey", "SessionToken"]
+            .map(|tag| xml::texts(&answer.body, tag).pop().unwrap())
+    }
+
+    fn send_signed_for(
+        &self,
+        service: &str,
+        (method, path, query): (&str, &str, &str),
+        extra: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
+        let host = http::host_of(&self.endpoint);
         let date = xml::basic_date(SystemTime::now());
         let body_hash = sha256(body);
         let mut headers = vec![
@@ -72,30 +77,19 @@ impl S3Client {
             headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         let path = encode_path(path);
         let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{body_hash}");
-        let scope = format!("{}/{REGION}/s3/aws4_request", &date[..8]);
+        let scope = format!("{}/{REGION}/{service}/aws4_request", &date[..8]);
         let to_sign =
             format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(canonical.as_bytes()));
-        let signature = hex(&hmac(&self.signing_key(&date[..8]), to_sign.as_bytes()));
+        let signature = hex(&hmac(&self.signing_key(&date[..8], service), to_sign.as_bytes()));
         let credential = format!("{}/{scope}", self.access_key);
 
-        // HTTP/1.0, so that no answer comes in chunks.
         let target = if query.is_empty() { path } else { format!("{path}?{query}") };
-        let mut request = format!("{method} {target} HTTP/1.0\r\n");
-        for (name, value) in &headers {
-            request += &format!("{name}: {value}\r\n");
-        }
-        request += &format!(
-            "authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, \
-             Signature={signature}\r\ncontent-length: {}\r\n\r\n",
-            body.len()
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, \
+             Signature={signature}"
         );
-        let mut socket = TcpStream::connect(host)?;
-        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
-        socket.write_all(request.as_bytes())?;
-        socket.write_all(body)?;
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer)?;
-        parse(&answer)
+        headers.push(("authorization".to_owned(), authorization));
+        http::exchange(&self.endpoint, method, &target, &headers, body)
     }
 
     /// Makes a bucket.
@@ -120,6 +114,24 @@ impl S3Client {
         }
     }
 
+    /// Every version and delete marker in the bucket: key and id.
+    #[track_caller]
+    pub fn versions(&self, bucket: &str) -> Vec<(String, String)> {
+        let (mut versions, mut after) = (Vec::new(), (String::new(), String::new()));
+        loop {
+            let (key, id) = (encode(&after.0), encode(&after.1));
+            let query = format!("key-marker={key}&version-id-marker={id}&versions=");
+            let answer = self.send("GET", &format!("/{bucket}"), &query, &[], b"").unwrap();
+            assert_eq!(answer.status, 200, "cannot list {bucket}: {}", answer.body);
+            let texts = |tag| xml::texts(&answer.body, tag);
+            versions.extend(texts("Key").into_iter().zip(texts("VersionId")));
+            match (texts("NextKeyMarker").pop(), texts("NextVersionIdMarker").pop()) {
+                (Some(key), Some(id)) if !key.is_empty() => after = (key, id),
+                _ => return versions,
+            }
+        }
+    }
+
     /// What a HEAD of an object says of its encryption.
     #[track_caller]
     pub fn encryption(&self, bucket: &str, key: &str) -> Option<String> {
@@ -128,31 +140,26 @@ impl S3Client {
         answer.header("x-amz-server-side-encryption").map(str::to_owned)
     }
 
-    fn signing_key(&self, day: &str) -> [u8; 32] {
+    fn signing_key(&self, day: &str, service: &str) -> [u8; 32] {
         let key = hmac(format!("AWS4{}", self.secret_key).as_bytes(), day.as_bytes());
         let key = hmac(&key, REGION.as_bytes());
-        let key = hmac(&key, b"s3");
+        let key = hmac(&key, service.as_bytes());
         hmac(&key, b"aws4_request")
     }
 }
 
-fn parse(answer: &[u8]) -> std::io::Result<Answer> {
-    let split = answer.windows(4).position(|four| four == b"\r\n\r\n");
-    let Some(split) = split else {
-        return Err(std::io::Error::other("the answer has no end of headers"));
-    };
-    let head = String::from_utf8_lossy(&answer[..split]);
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
-    let headers = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-        .collect();
-    let body = String::from_utf8_lossy(&answer[split + 4..]).into_owned();
-    Ok(Answer { status: status.unwrap_or(0), headers, body })
+impl Contents for S3Client {
+    fn keys(&self) -> Vec<String> {
+        Self::keys(self, BUCKET)
+    }
+
+    fn encryption(&self, key: &str) -> Option<String> {
+        Self::encryption(self, BUCKET, key)
+    }
 }
 
-fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+/// HMAC-SHA-256 of a message.
+pub fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut block = [0_u8; 64];
     if key.len() > block.len() {
         block[..32].copy_from_slice(&Sha256::digest(key));
@@ -165,7 +172,8 @@ fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(outer).chain_update(inner).finalize().into()
 }
 
-fn encode(text: &str) -> String {
+/// A query's value, encoded.
+pub fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     let one = |byte| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02X}") };
     text.bytes().map(one).collect()

@@ -132,6 +132,16 @@ fn text_of(mut pipe: impl std::io::Read) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// The most memory that a process has had resident.
+#[track_caller]
+pub fn resident_bytes(pid: u32) -> u64 {
+    let path = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kibibytes * 1024
+}
+
 /// Bytes that a seed determines and compression cannot shrink much.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut numbers = Numbers::new(seed);

@@ -15,7 +15,7 @@ use super::s3_double;
 use super::s3_double::S3Double;
 use super::servers;
 use super::servers::Minio;
-use super::servers::Seaweed;
+use super::servers::Store;
 use super::tools;
 use super::tools::Ended;
 
@@ -46,9 +46,11 @@ impl TestVolume {
         Self::s3("minio", minio.client(), servers::BUCKET, "")
     }
 
-    /// A volume on SeaweedFS, as a store that the matrix knows only as "some S3".
-    pub fn seaweed(seaweed: &Seaweed) -> Self {
-        Self::s3("s3", seaweed.client(), servers::BUCKET, "")
+    /// A volume at any of the real servers.
+    pub fn at(store: &Store) -> Self {
+        let volume = Self { dir: tempfile::tempdir().unwrap(), keys: store.keys.clone() };
+        volume.lay(&format!("provider = \"{}\"\n{}", store.provider, store.settings));
+        volume
     }
 
     /// A volume on the double, which the config takes for Amazon S3.
@@ -64,12 +66,19 @@ impl TestVolume {
     /// A volume of any S3 row, with more lines for its table.
     pub fn s3(provider: &str, client: &S3Client, bucket: &str, more: &str) -> Self {
         let keys = (client.access_key.clone(), client.secret_key.clone());
-        let volume = Self { dir: tempfile::tempdir().unwrap(), keys: Some(keys) };
-        volume.lay(&format!(
+        let mut volume = Self::with_table(&format!(
             "provider = \"{provider}\"\nendpoint = \"{}\"\nregion = \"us-east-1\"\n\
              bucket = \"{bucket}\"\ncredentials = {{ env = \"CAIRNFS_TEST\" }}\n{more}",
             client.endpoint
         ));
+        volume.keys = Some(keys);
+        volume
+    }
+
+    /// A volume whose table is given; keys come from the environment.
+    pub fn with_table(table: &str) -> Self {
+        let volume = Self { dir: tempfile::tempdir().unwrap(), keys: None };
+        volume.lay(table);
         volume
     }
 
@@ -91,6 +100,11 @@ impl TestVolume {
     /// The config file.
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("config.toml")
+    }
+
+    /// Where the binary tells what became of encryption.
+    pub fn posture_log(&self) -> PathBuf {
+        self.dir.path().join("posture.log")
     }
 
     /// The directory of a local volume's objects.
@@ -127,6 +141,7 @@ impl TestVolume {
     /// Adds what the binary needs to find this volume, for a program that calls it in turn.
     pub fn tell(&self, command: &mut Command) {
         command.env("CAIRNFS_CONFIG", self.config());
+        command.env("CAIRNFS_POSTURE_LOG", self.posture_log());
         if let Some((access_key, secret_key)) = &self.keys {
             command.env("CAIRNFS_TEST_ACCESS_KEY_ID", access_key);
             command.env("CAIRNFS_TEST_SECRET_ACCESS_KEY", secret_key);

@@ -22,6 +22,9 @@ pub(super) struct Refusal(Arc<Error>);
 impl Refusal {
     /// The refusal as an error of the engine's caller.
     pub(super) fn error(&self) -> Error {
+        if self.0.kind() == Kind::Fenced {
+            return closed(CloseReason::Fenced);
+        }
         let error = Error::new(self.0.kind(), format!("the metadata engine stopped: {}", self.0));
         match self.0.hint_text() {
             Some(hint) => error.hint(hint.to_owned()),
@@ -44,7 +47,7 @@ impl std::error::Error for Refusal {}
 /// is open, wrong credentials or a full disk can be mended under a running mount: the engine waits,
 /// and nothing is lost. Damaged bytes fail the call that reads them. Encryption that is not
 /// confirmed is final always: the object is stored, and SlateDB would take the answer to its next
-/// try (`already exists, and it is mine`) for success.
+/// try (`already exists, and it is mine`) for success. So is the claim of a later session.
 #[derive(Debug)]
 pub(super) struct Verdict {
     opening: AtomicBool,
@@ -86,20 +89,30 @@ impl Verdict {
             _ => {
                 let refusal = Refusal(Arc::new(error));
                 if self.stops_the_engine(kind) {
-                    self.refused.send_if_modified(|first| match first {
-                        Some(_) => false,
-                        None => first.replace(refusal.clone()).is_none(),
-                    });
+                    self.stop(refusal.clone());
                 }
                 permanent(refusal)
             }
         }
     }
 
-    /// Refuses a request without sending it, once encryption was not confirmed.
+    /// Another session owns the volume: nothing is written any more.
+    pub(super) fn fence(&self, error: Error) {
+        self.stop(Refusal(Arc::new(error)));
+    }
+
+    fn stop(&self, refusal: Refusal) {
+        self.refused.send_if_modified(|first| match first {
+            Some(_) => false,
+            None => first.replace(refusal).is_none(),
+        });
+    }
+
+    /// Refuses a request without sending it, once encryption was not confirmed, or another
+    /// session owns the volume.
     pub(super) fn admit_write(&self) -> Result<(), StoreError> {
         match self.refused() {
-            Some(refusal) if refusal.0.kind() == Kind::Policy => Err(permanent(refusal)),
+            Some(refusal) if is_final(refusal.0.kind()) => Err(permanent(refusal)),
             _ => Ok(()),
         }
     }
@@ -113,12 +126,17 @@ impl Verdict {
     }
 
     fn stops_the_engine(&self, kind: Kind) -> bool {
-        kind == Kind::Policy || self.is_opening()
+        is_final(kind) || self.is_opening()
     }
 
     fn is_opening(&self) -> bool {
         self.opening.load(Ordering::Acquire)
     }
+}
+
+/// Whether what was met can never be mended under a running mount.
+fn is_final(kind: Kind) -> bool {
+    matches!(kind, Kind::Policy | Kind::Fenced)
 }
 
 /// The name in the store's errors.

@@ -7,6 +7,8 @@
 
 mod clock;
 mod fault;
+mod names;
+mod ownership;
 mod reader;
 mod settings;
 mod store;
@@ -45,6 +47,8 @@ pub use settings::SlateOptions;
 
 use self::clock::Clock;
 use self::fault::Verdict;
+use self::names::Names;
+use self::ownership::Watch;
 use self::store::Store;
 use super::Batch;
 use super::Engine;
@@ -54,6 +58,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::object::Bucket;
 use crate::object::name::ENGINE_PREFIX;
+use crate::object::tenure::Tenure;
 
 /// After so many commits the memtable is written out, however small it is: each commit is a log
 /// object, which the next mount reads and which is deleted only after.
@@ -74,6 +79,8 @@ pub struct SlateEngine {
     runtime: Handle,
     /// Compaction and garbage collection compute here, off the threads that answer.
     _background: Background,
+    /// Looks for later claims while nothing is written, where no store refuses them.
+    _watch: Option<Watch>,
 }
 
 impl SlateEngine {
@@ -84,24 +91,53 @@ impl SlateEngine {
     /// another session opened it at the same time; what the store refuses (`Kind::Denied`,
     /// `Kind::Policy`) ends the opening at once.
     pub async fn open(bucket: Bucket, options: SlateOptions, deadline: Duration) -> Result<Self> {
+        Self::open_within(bucket, Names::Plain, options, deadline).await
+    }
+
+    /// The same, of a claim that has begun on a store that cannot refuse a second writer.
+    pub async fn open_owned(
+        tenure: Arc<Tenure>,
+        options: SlateOptions,
+        deadline: Duration,
+    ) -> Result<Self> {
+        let bucket = tenure.bucket().clone();
+        Self::open_within(bucket, Names::Owned(tenure), options, deadline).await
+    }
+
+    async fn open_within(
+        bucket: Bucket,
+        names: Names,
+        options: SlateOptions,
+        deadline: Duration,
+    ) -> Result<Self> {
         let clock = Clock::showing(ambient::system_time().into());
-        match timeout(deadline, Self::open_with_clock(bucket.clone(), options, clock)).await {
+        let opening = Self::open_with_clock(bucket.clone(), names, options, clock);
+        match timeout(deadline, opening).await {
             Ok(opened) => opened,
             Err(_) => Err(late(&bucket, deadline)),
         }
         .map_err(|error| error.while_doing("cannot open the volume's metadata"))
     }
 
-    async fn open_with_clock(bucket: Bucket, options: SlateOptions, clock: Clock) -> Result<Self> {
+    async fn open_with_clock(
+        bucket: Bucket,
+        names: Names,
+        options: SlateOptions,
+        clock: Clock,
+    ) -> Result<Self> {
         let clock = Arc::new(clock);
         let verdict = Arc::new(Verdict::new());
-        let store = Arc::new(Store::new(bucket.clone(), verdict.clone()));
+        let (updates, watched) = match &names {
+            Names::Owned(tenure) => (false, Some(tenure.clone())),
+            Names::Plain | Names::Followed(_) => (bucket.provider().conditional_update, None),
+        };
+        let store = Arc::new(Store::new(bucket, names, verdict.clone()));
         let background = Background::start()?;
         let compactor = CompactorBuilder::new(path(), store.clone())
             .with_options(settings::compaction())
             .with_runtime(background.handle());
         let opening = Db::builder(path(), store)
-            .with_settings(settings::settings(&options, bucket.provider().conditional_update))
+            .with_settings(settings::settings(&options, updates))
             .with_sst_block_size(SstBlockSize::Block16Kib)
             .with_db_cache(settings::cache(options.cache_bytes), 0)
             .with_compactor_builder(compactor)
@@ -112,7 +148,8 @@ impl SlateEngine {
         verdict.opened();
         let (status, runtime) = (db.subscribe(), Handle::current());
         let (commits, _background) = (AtomicU64::new(0), background);
-        let engine = Self { db, status, verdict, commits, runtime, _background };
+        let _watch = watched.map(|tenure| Watch::start(tenure, verdict.clone()));
+        let engine = Self { db, status, verdict, commits, runtime, _background, _watch };
         engine.pass_last_write(&clock).await?;
         Ok(engine)
     }

@@ -18,6 +18,7 @@ use super::Batch;
 use super::Engine;
 use super::fault;
 use super::fault::Verdict;
+use super::names::Names;
 use super::settings;
 use super::store::Store;
 use crate::error::Error;
@@ -25,6 +26,9 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::object::Bucket;
 use crate::object::name::ENGINE_PREFIX;
+use crate::object::name::Sequence;
+use crate::object::tenure::Follower;
+use crate::types::VolumeId;
 
 /// How long the opening waits for a store that is away.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
@@ -44,7 +48,18 @@ impl SlateReader {
     /// `Kind::NotFound` when the bucket holds no metadata, `Kind::Unavailable` when the store does
     /// not answer in thirty seconds.
     pub async fn open(bucket: Bucket) -> Result<Self> {
-        let opening = Self::open_unbounded(bucket.clone());
+        Self::open_within(bucket, Names::Plain).await
+    }
+
+    /// The same, of a volume on a store that cannot refuse a second writer.
+    pub async fn open_following(bucket: Bucket, volume: VolumeId) -> Result<Self> {
+        let sequences = &[Sequence::Wal, Sequence::Manifest, Sequence::Compactions];
+        let follower = Follower::new(bucket.clone(), volume, sequences);
+        Self::open_within(bucket, Names::Followed(Arc::new(follower))).await
+    }
+
+    async fn open_within(bucket: Bucket, names: Names) -> Result<Self> {
+        let opening = Self::open_unbounded(bucket.clone(), names);
         let opened = match timeout(OPEN_DEADLINE, Box::pin(opening)).await {
             Ok(opened) => opened,
             Err(_) => Err(super::late(&bucket, OPEN_DEADLINE)),
@@ -52,13 +67,13 @@ impl SlateReader {
         opened.map_err(|error| error.while_doing("cannot read the volume's metadata"))
     }
 
-    async fn open_unbounded(bucket: Bucket) -> Result<Self> {
+    async fn open_unbounded(bucket: Bucket, names: Names) -> Result<Self> {
         if bucket.list(ENGINE_PREFIX).next().await.transpose()?.is_none() {
             return Err(Error::new(Kind::NotFound, "the bucket holds no metadata")
                 .with("prefix", ENGINE_PREFIX));
         }
         let verdict = Arc::new(Verdict::new());
-        let store = Arc::new(Store::new(bucket, verdict.clone()));
+        let store = Arc::new(Store::new(bucket, names, verdict.clone()));
         let reader = DbReader::builder(super::path(), store)
             .with_reader_mode(DbReaderMode::FollowLatest)
             .with_db_cache(settings::cache(CACHE_BYTES), 0)

@@ -17,7 +17,7 @@ use slatedb::db_cache::foyer::FoyerCacheOptions;
 use crate::meta::key;
 
 /// An idle writer looks this often whether it still owns the volume.
-const OWNERSHIP_POLL: Duration = Duration::from_secs(5);
+pub(super) const OWNERSHIP_POLL: Duration = Duration::from_secs(5);
 
 /// Compaction waits for at least four flushed memtables, so it need not look more often.
 const COMPACTION_POLL: Duration = Duration::from_secs(10);

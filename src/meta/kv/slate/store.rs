@@ -37,6 +37,8 @@ use tokio::runtime::Handle;
 
 use super::fault::STORE;
 use super::fault::Verdict;
+use super::names::Names;
+use super::names::Place;
 use crate::ambient::Timestamp;
 use crate::ambient::system_time;
 use crate::error::Error;
@@ -44,7 +46,6 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::object::Bucket;
 use crate::object::ObjectMeta;
-use crate::object::Put;
 use crate::object::Tag;
 
 type StoreResult<T> = object_store::Result<T>;
@@ -53,6 +54,7 @@ type StoreResult<T> = object_store::Result<T>;
 #[derive(Clone)]
 pub(super) struct Store {
     bucket: Bucket,
+    names: Names,
     verdict: Arc<Verdict>,
     /// Where requests run. The compactor computes on a thread of its own; a connection that its
     /// thread drove would stall whoever shares it.
@@ -61,8 +63,8 @@ pub(super) struct Store {
 
 impl Store {
     /// Must be called on the runtime that shall carry the requests.
-    pub(super) fn new(bucket: Bucket, verdict: Arc<Verdict>) -> Self {
-        Self { bucket, verdict, runtime: Handle::current() }
+    pub(super) fn new(bucket: Bucket, names: Names, verdict: Arc<Verdict>) -> Self {
+        Self { bucket, names, verdict, runtime: Handle::current() }
     }
 
     async fn run<T: Send + 'static>(
@@ -80,16 +82,25 @@ impl Store {
         answer.map_err(|error| self.verdict.of(location.as_ref(), error))
     }
 
-    async fn put(&self, location: &Path, body: Bytes, options: PutOptions) -> StoreResult<Put> {
+    async fn put(
+        &self,
+        location: &Path,
+        body: Bytes,
+        options: PutOptions,
+    ) -> StoreResult<Option<Tag>> {
         self.verdict.admit_write()?;
         let (bucket, name) = (self.bucket.clone(), location.to_string());
         let attributes = user_metadata(&options.attributes);
+        let names = self.names.clone();
         self.run(location, async move {
             match options.mode {
-                PutMode::Overwrite => bucket.put(&name, body).await,
-                PutMode::Create => bucket.create(&name, body, &attributes).await,
+                PutMode::Overwrite => bucket.put(&name, body).await.map(|put| put.tag),
+                PutMode::Create => names.create(&bucket, &name, body, &attributes).await,
                 PutMode::Update(version) => match version.e_tag.or(version.version) {
-                    Some(tag) => bucket.update(&name, body, &Tag(tag), &attributes).await,
+                    Some(tag) => {
+                        let put = bucket.update(&name, body, &Tag(tag), &attributes).await;
+                        put.map(|put| put.tag)
+                    }
                     None => Err(Error::new(Kind::Invalid, "an update names no version")
                         .with("object", &name)),
                 },
@@ -99,8 +110,15 @@ impl Store {
     }
 
     async fn head(&self, location: &Path) -> StoreResult<ObjectMeta> {
-        let (bucket, name) = (self.bucket.clone(), location.to_string());
-        self.run(location, async move { bucket.head(&name).await }).await
+        let (bucket, names, name) = (self.bucket.clone(), self.names.clone(), location.to_string());
+        self.run(location, async move {
+            match names.place(&name).await? {
+                Place::At(name) => bucket.head(&name).await,
+                Place::Known(meta) => Ok(meta),
+                Place::Nowhere => Err(nowhere(&name)),
+            }
+        })
+        .await
     }
 
     /// The bytes asked for, inside the object. SlateDB asks for bounded ranges only, and knows the
@@ -122,9 +140,15 @@ impl Store {
             None => None,
         };
         let start = range.as_ref().map_or(0, |range| range.start);
-        let (bucket, name) = (self.bucket.clone(), location.to_string());
+        let (bucket, names, name) = (self.bucket.clone(), self.names.clone(), location.to_string());
         let unless = options.if_none_match.clone().map(Tag);
-        let request = async move { bucket.get(&name, range, unless.as_ref()).await };
+        let request = async move {
+            match names.place(&name).await? {
+                Place::At(name) => bucket.get(&name, range, unless.as_ref()).await,
+                Place::Known(meta) => bucket.get(&meta.name, range, unless.as_ref()).await,
+                Place::Nowhere => Err(nowhere(&name)),
+            }
+        };
         let Some(got) = self.run(location, request).await? else {
             let source = "it is the version that is known".into();
             return Err(object_store::Error::NotModified { path: location.to_string(), source });
@@ -175,8 +199,9 @@ impl ObjectStore for Store {
             .and_then(move |location| {
                 let store = store.clone();
                 async move {
-                    let (bucket, names) = (store.bucket.clone(), vec![location.to_string()]);
-                    store.run(&location, async move { bucket.delete(&names).await }).await?;
+                    let (bucket, names) = (store.bucket.clone(), store.names.clone());
+                    let name = location.to_string();
+                    store.run(&location, async move { names.delete(&bucket, &name).await }).await?;
                     Ok(location)
                 }
             })
@@ -191,7 +216,13 @@ impl ObjectStore for Store {
             if !below.is_empty() {
                 below.push('/');
             }
-            let request = async move { bucket.list(&below).try_collect::<Vec<_>>().await };
+            let names = store.names.clone();
+            let request = async move {
+                match names.list(&below).await? {
+                    Some(known) => Ok(known),
+                    None => bucket.list(&below).try_collect::<Vec<_>>().await,
+                }
+            };
             let found = store.run(&prefix, request).await?;
             StoreResult::Ok(stream::iter(found).map(listed))
         };
@@ -237,9 +268,9 @@ impl MultipartUpload for Upload {
     async fn complete(&mut self) -> StoreResult<PutResult> {
         // The parts stay until they are stored: SlateDB may complete again after an error.
         let body = PutPayload::from_iter(self.parts.iter().cloned()).into();
-        let put = self.store.put(&self.location, body, PutOptions::default()).await?;
+        let tag = self.store.put(&self.location, body, PutOptions::default()).await?;
         self.parts.clear();
-        Ok(put_result(put))
+        Ok(put_result(tag))
     }
 
     async fn abort(&mut self) -> StoreResult<()> {
@@ -256,8 +287,8 @@ fn user_metadata(attributes: &Attributes) -> Vec<(String, String)> {
     pairs.collect()
 }
 
-fn put_result(put: Put) -> PutResult {
-    let e_tag = put.tag.map(|tag| tag.0);
+fn put_result(tag: Option<Tag>) -> PutResult {
+    let e_tag = tag.map(|tag| tag.0);
     PutResult { e_tag, version: None, extensions: Extensions::new() }
 }
 
@@ -297,6 +328,10 @@ fn wall_clock(at: Timestamp) -> SystemTime {
         _ => SystemTime::UNIX_EPOCH.checked_sub(since),
     };
     seconds.unwrap_or(SystemTime::UNIX_EPOCH) + Duration::from_nanos(at.nanoseconds.into())
+}
+
+fn nowhere(name: &str) -> Error {
+    Error::new(Kind::NotFound, "no such object").with("object", name)
 }
 
 fn unused(operation: &str) -> object_store::Error {

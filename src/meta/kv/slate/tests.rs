@@ -23,6 +23,7 @@ use object_store::path::Path;
 
 use super::Clock;
 use super::Engine;
+use super::Names;
 use super::SlateEngine;
 use super::SlateOptions;
 use super::SlateReader;
@@ -84,7 +85,7 @@ pub(crate) fn local(directory: &Directory) -> Bucket {
 }
 
 fn store(bucket: &Bucket) -> Store {
-    Store::new(bucket.clone(), Arc::new(Verdict::new()))
+    Store::new(bucket.clone(), Names::Plain, Arc::new(Verdict::new()))
 }
 
 fn at(name: &str) -> Path {
@@ -97,7 +98,8 @@ async fn open(bucket: &Bucket) -> SlateEngine {
 
 async fn open_ahead_by(bucket: &Bucket, ahead: TimeDelta) -> SlateEngine {
     let clock = Clock::showing(DateTime::from(ambient::system_time()) + ahead);
-    SlateEngine::open_with_clock(bucket.clone(), SlateOptions::default(), clock).await.unwrap()
+    let options = SlateOptions::default();
+    SlateEngine::open_with_clock(bucket.clone(), Names::Plain, options, clock).await.unwrap()
 }
 
 fn change(key: &'static str, value: &'static str) -> (Bytes, Option<Bytes>) {

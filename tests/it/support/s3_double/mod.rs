@@ -7,6 +7,7 @@ mod service;
 mod store;
 pub mod xml;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -19,7 +20,7 @@ use store::Store;
 
 /// The only bucket.
 pub const BUCKET: &str = "bucket";
-/// The only access key id that is answered.
+/// The access key id that is answered unless [`S3Double::take_keys`] says others.
 pub const ACCESS_KEY: &str = "double-key";
 /// Its secret; any secret is taken.
 pub const SECRET_KEY: &str = "double-secret";
@@ -37,8 +38,24 @@ pub enum Encryption {
     Refuse400,
     /// 500 InternalError on every try: SeaweedFS without a key.
     Refuse500,
+    /// 400 KMS.DisabledException to everything that needs the named key: creations that ask for it
+    /// and reads of what lies under it.
+    KeyDisabled,
     /// Confirms this many creations, then none, though all answers are 200.
     StopConfirmingAfter(u64),
+}
+
+/// How the server treats `If-None-Match` and `If-Match` on writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conditions {
+    /// 412 when they are not met.
+    Kept,
+    /// As `Kept`, after one 409 ConditionalRequestConflict for each key: Amazon S3 in a race.
+    Contended,
+    /// 501 NotImplemented, whether they are met or not: Backblaze B2.
+    Refused,
+    /// Not looked at.
+    Ignored,
 }
 
 /// Whether the server answers at all.
@@ -95,6 +112,8 @@ pub struct Seen {
     pub action: Action,
     /// The object's key; for a list, the prefix.
     pub key: String,
+    /// The `authorization` header, which names the access key id.
+    pub authorization: String,
     /// The SSE header it carried.
     pub sse: Option<String>,
     /// Status of the answer; 0 when there was none.
@@ -108,8 +127,10 @@ pub struct Seen {
 struct Mood {
     encryption: Encryption,
     presence: Presence,
+    access_keys: Vec<String>,
     demands_encryption: bool,
-    ignores_conditions: bool,
+    conditions: Conditions,
+    has_batch_deletes: bool,
     latency: Duration,
     bytes_per_second: Option<u64>,
     /// PUTs still to come until one is applied and its answer lost; the answer of the next is 1.
@@ -122,6 +143,8 @@ struct State {
     store: Store,
     record: Vec<Seen>,
     confirmed: u64,
+    /// Keys whose conditional write met another one already.
+    contended: BTreeSet<String>,
     /// When the throttled wire is free again.
     wire_free: Option<Instant>,
 }
@@ -141,8 +164,10 @@ impl S3Double {
         let mood = Mood {
             encryption: Encryption::Echo,
             presence: Presence::There,
+            access_keys: vec![ACCESS_KEY.to_owned()],
             demands_encryption: false,
-            ignores_conditions: false,
+            conditions: Conditions::Kept,
+            has_batch_deletes: true,
             latency: Duration::ZERO,
             bytes_per_second: None,
             lose_answer_of_put: None,
@@ -152,6 +177,7 @@ impl S3Double {
             store: Store::default(),
             record: Vec::new(),
             confirmed: 0,
+            contended: BTreeSet::new(),
             wire_free: None,
         };
         let state = Arc::new(Mutex::new(state));
@@ -180,14 +206,29 @@ impl S3Double {
         self.state().mood.presence = presence;
     }
 
+    /// From now on requests with these access key ids are answered, and no others.
+    pub fn take_keys(&self, ids: &[&str]) {
+        self.state().mood.access_keys = ids.iter().map(|id| (*id).to_owned()).collect();
+    }
+
     /// From now on a creation without the SSE header gets 403, as under a bucket policy.
     pub fn demand_encryption(&self) {
         self.state().mood.demands_encryption = true;
     }
 
-    /// From now on `If-None-Match` and `If-Match` on writes are not looked at.
+    /// Sets how conditions on writes are treated from now on.
+    pub fn conditions(&self, conditions: Conditions) {
+        self.state().mood.conditions = conditions;
+    }
+
+    /// From now on conditions on writes are not looked at.
     pub fn ignore_conditions(&self) {
-        self.state().mood.ignores_conditions = true;
+        self.conditions(Conditions::Ignored);
+    }
+
+    /// From now on DeleteObjects gets 501, as from Google's S3 compatibility.
+    pub fn refuse_batch_deletes(&self) {
+        self.state().mood.has_batch_deletes = false;
     }
 
     /// Each request waits this long before its answer.

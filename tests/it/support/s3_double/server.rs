@@ -85,6 +85,7 @@ async fn answer(
         state.record.push(Seen {
             action: asked.action,
             key: asked.key.clone(),
+            authorization: asked.header("authorization").unwrap_or_default().to_owned(),
             sse: asked.header("x-amz-server-side-encryption").map(str::to_owned),
             status,
             bytes_in: asked.body.len() as u64,

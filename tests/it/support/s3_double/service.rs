@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::ACCESS_KEY;
 use super::Action;
 use super::BUCKET;
+use super::Conditions;
 use super::Encryption;
 use super::State;
 use super::store::Condition;
@@ -17,6 +17,7 @@ use super::store::Refused;
 use super::xml;
 
 const SSE: &str = "x-amz-server-side-encryption";
+const SSE_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 const XML_TOP: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
 /// A request, taken apart.
@@ -62,7 +63,9 @@ impl Asked {
     }
 
     fn kept_headers(&self) -> Vec<(String, String)> {
-        let kept = |name: &str| name == "content-type" || name.starts_with("x-amz-meta-");
+        let kept = |name: &str| {
+            name == "content-type" || name == SSE_KEY || name.starts_with("x-amz-meta-")
+        };
         self.headers
             .iter()
             .filter(|(name, _)| kept(name.as_str()))
@@ -165,7 +168,8 @@ fn refusal(state: &State, asked: &Asked) -> Option<Reply> {
     let Some(authorization) = asked.header("authorization") else {
         return Some(Reply::error(403, "AccessDenied", "Access Denied"));
     };
-    if !authorization.contains(&format!("Credential={ACCESS_KEY}/")) {
+    let names = |id| authorization.contains(&format!("Credential={id}/"));
+    if !state.mood.access_keys.iter().any(names) {
         let message = "The AWS Access Key Id you provided does not exist in our records.";
         return Some(Reply::error(403, "InvalidAccessKeyId", message));
     }
@@ -173,7 +177,14 @@ fn refusal(state: &State, asked: &Asked) -> Option<Reply> {
         let message = "The specified bucket does not exist";
         return Some(Reply::error(404, "NoSuchBucket", message));
     }
+    if asked.action == Action::DeleteObjects && !state.mood.has_batch_deletes {
+        return Some(Reply::error(501, "NotImplemented", "The operation is not implemented."));
+    }
     let sse = asked.header(SSE);
+    if state.mood.encryption == Encryption::KeyDisabled && needs_key(state, asked) {
+        let message = "arn:aws:kms:us-east-1:1:key/k1 is disabled.";
+        return Some(Reply::error(400, "KMS.DisabledException", message));
+    }
     if !asked.action.creates() {
         let message = "x-amz-server-side-encryption header is not supported for this operation.";
         return sse.map(|_| Reply::error(400, "InvalidArgument", message));
@@ -187,7 +198,10 @@ fn refusal(state: &State, asked: &Asked) -> Option<Reply> {
         return Some(Reply::error(400, "InvalidArgument", message));
     }
     let (status, code, message) = match state.mood.encryption {
-        Encryption::Echo | Encryption::Ignore | Encryption::StopConfirmingAfter(_) => return None,
+        Encryption::Echo
+        | Encryption::Ignore
+        | Encryption::KeyDisabled
+        | Encryption::StopConfirmingAfter(_) => return None,
         Encryption::Refuse501 => {
             (501, "NotImplemented", "Server side encryption specified but KMS is not configured")
         }
@@ -202,6 +216,15 @@ fn refusal(state: &State, asked: &Asked) -> Option<Reply> {
         }
     };
     Some(Reply::error(status, code, message))
+}
+
+fn needs_key(state: &State, asked: &Asked) -> bool {
+    let under_key = |sse: Option<&str>| sse.is_some_and(|sse| sse.starts_with("aws:kms"));
+    let stored = || state.store.get(&asked.key).and_then(|object| object.sse.as_deref());
+    match asked.action {
+        Action::GetObject => under_key(stored()),
+        action => action.creates() && under_key(asked.header(SSE)),
+    }
 }
 
 /// The encryption that a creation really gets.
@@ -225,7 +248,18 @@ fn confirmed(reply: Reply, sse: Option<&str>) -> Reply {
 }
 
 fn put(state: &mut State, asked: &Asked) -> Reply {
-    let condition = if state.mood.ignores_conditions { Condition::None } else { asked.condition() };
+    let condition = match (state.mood.conditions, asked.condition()) {
+        (_, Condition::None) | (Conditions::Ignored, _) => Condition::None,
+        (Conditions::Refused, _) => {
+            let message = "A header you provided implies functionality that is not implemented.";
+            return Reply::error(501, "NotImplemented", message);
+        }
+        (Conditions::Contended, _) if state.contended.insert(asked.key.clone()) => {
+            let message = "A conflicting conditional operation is currently in progress.";
+            return Reply::error(409, "ConditionalRequestConflict", message);
+        }
+        (Conditions::Kept | Conditions::Contended, condition) => condition,
+    };
     match state.store.admits(&asked.key, &condition) {
         Ok(()) => {}
         Err(Refused::Precondition) => return precondition_failed(),
@@ -234,7 +268,11 @@ fn put(state: &mut State, asked: &Asked) -> Reply {
     let sse = granted(state, asked);
     let etag =
         state.store.insert(&asked.key, asked.body.clone(), sse.clone(), asked.kept_headers());
-    confirmed(Reply::new(200).with("etag", &etag), sse.as_deref())
+    let reply = match asked.header(SSE_KEY) {
+        Some(key) if sse.is_some() => Reply::new(200).with(SSE_KEY, key),
+        _ => Reply::new(200),
+    };
+    confirmed(reply.with("etag", &etag), sse.as_deref())
 }
 
 fn copy(state: &mut State, asked: &Asked) -> Reply {

@@ -15,10 +15,10 @@ use crate::error::Kind;
 use crate::error::Result;
 
 /// The hint wherever something was written by a later release.
-pub(super) const USE_NEWER: &str = "use a newer cairnfs";
+pub const USE_NEWER: &str = "use a newer cairnfs";
 
 /// What is stored as a record. A version has exactly the fields it has: one more is refused.
-pub(super) trait Record: Serialize + DeserializeOwned {
+pub trait Record: Serialize + DeserializeOwned {
     /// The value of `magic`.
     const MAGIC: &'static str;
     /// The value of `version` that this program knows.
@@ -28,7 +28,7 @@ pub(super) trait Record: Serialize + DeserializeOwned {
 }
 
 /// The stored form. [`Kind::Invalid`] if a path in it is not text.
-pub(super) fn encode<R: Record>(record: &R) -> Result<Bytes> {
+pub fn encode<R: Record>(record: &R) -> Result<Bytes> {
     let fields = serde_json::to_string(record).map_err(|cause| {
         Error::new(Kind::Invalid, format!("the {} cannot be written down", R::WHAT)).because(cause)
     })?;
@@ -42,12 +42,12 @@ pub(super) fn encode<R: Record>(record: &R) -> Result<Bytes> {
 }
 
 /// Reads the stored form of object `name`.
-pub(super) fn decode<R: Record>(name: &str, bytes: &[u8]) -> Result<R> {
+pub fn decode<R: Record>(name: &str, bytes: &[u8]) -> Result<R> {
     fields::<R>(name, bytes).and_then(|fields| fill(name, fields))
 }
 
 /// The document in `bytes` after everything that all records have in common was checked.
-pub(super) fn fields<R: Record>(name: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
+pub fn fields<R: Record>(name: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
     let ours = bytes.starts_with(format!("{{\"magic\":\"{}\"", R::MAGIC).as_bytes());
     let foreign = || {
         Error::new(Kind::Corrupt, format!("the object is not a CairnFS {}", R::WHAT))
@@ -71,7 +71,7 @@ pub(super) fn fields<R: Record>(name: &str, bytes: &[u8]) -> Result<Map<String, 
 }
 
 /// The record that a checked document is.
-pub(super) fn fill<R: Record>(name: &str, fields: Map<String, Value>) -> Result<R> {
+pub fn fill<R: Record>(name: &str, fields: Map<String, Value>) -> Result<R> {
     serde_json::from_value(Value::Object(fields)).map_err(|cause| {
         let message = format!("the {} says what this program does not know", R::WHAT);
         Error::new(Kind::Corrupt, message).because(cause).with("object", name).hint(USE_NEWER)
@@ -79,26 +79,26 @@ pub(super) fn fill<R: Record>(name: &str, fields: Map<String, Value>) -> Result<
 }
 
 /// The error for a record of a later version.
-pub(super) fn newer<R: Record>(name: &str, found: u64) -> Error {
+pub fn newer<R: Record>(name: &str, found: u64) -> Error {
     let (what, known) = (R::WHAT, R::VERSION);
     let message = format!("the {what} has version {found}, this program knows {known}");
     Error::new(Kind::Corrupt, message).with("object", name).hint(USE_NEWER)
 }
 
 /// The error for a record that contradicts itself.
-pub(super) fn damaged<R: Record>(name: &str) -> Error {
+pub fn damaged<R: Record>(name: &str) -> Error {
     Error::new(Kind::Corrupt, format!("the {} is damaged", R::WHAT)).with("object", name)
 }
 
 /// Sixteen random digits, for names and claims that must differ from all others.
-pub(super) fn token(ambient: &Ambient) -> Result<String> {
+pub fn token(ambient: &Ambient) -> Result<String> {
     let mut bytes = [0; 8];
     ambient.fill(&mut bytes)?;
     Ok(hex(&bytes))
 }
 
 /// Bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -111,7 +111,7 @@ fn verified(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Fields that are stored as the text people write.
-pub(super) mod text {
+pub mod text {
     use std::fmt::Display;
     use std::str::FromStr;
 
@@ -120,14 +120,16 @@ pub(super) mod text {
     use serde::Serializer;
     use serde::de::Error;
 
-    pub(in crate::volume) fn serialize<T: Display, S: Serializer>(
+    /// Writes the text.
+    pub fn serialize<T: Display, S: Serializer>(
         value: &T,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(value)
     }
 
-    pub(in crate::volume) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    /// Reads it back.
+    pub fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
     where
         T: FromStr<Err = crate::error::Error>,
         D: Deserializer<'de>,
@@ -137,7 +139,7 @@ pub(super) mod text {
 }
 
 /// Session numbers, stored as numbers.
-pub(super) mod session {
+pub mod session {
     use serde::Deserialize;
     use serde::Deserializer;
     use serde::Serializer;
@@ -145,16 +147,13 @@ pub(super) mod session {
 
     use crate::types::SessionId;
 
-    pub(in crate::volume) fn serialize<S: Serializer>(
-        session: &SessionId,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    /// Writes the number.
+    pub fn serialize<S: Serializer>(session: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(session.0)
     }
 
-    pub(in crate::volume) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<SessionId, D::Error> {
+    /// Reads it back; a number that no session can have is refused.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionId, D::Error> {
         let session = SessionId(u64::deserialize(deserializer)?);
         if session <= SessionId::MAX { Ok(session) } else { Err(D::Error::custom("no session")) }
     }
@@ -162,7 +161,7 @@ pub(super) mod session {
 
 /// Puts a record through every damage that can happen to stored bytes; for the tests of records.
 #[cfg(test)]
-pub(super) fn refuses_all_damage<R: Record>(bytes: &[u8]) {
+pub fn refuses_all_damage<R: Record>(bytes: &[u8]) {
     let kind = |bytes: &[u8]| decode::<R>("object", bytes).err().map(|error| error.kind());
     assert_eq!(kind(bytes), None);
     for at in 0..bytes.len() {
