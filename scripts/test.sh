@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# A daemon without any optimisation takes longer to run through the tests than this takes to build.
+export CARGO_PROFILE_DEV_OPT_LEVEL=1
+
 # One test at a time: a mount, its daemon, its store and its load share the machine, and what is
 # told within seconds must not wait for another test's load.
 THREADS="${CAIRNFS_TEST_THREADS:-1}"

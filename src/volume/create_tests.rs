@@ -56,6 +56,9 @@ async fn crash_after(changes: u64, apply_then_fail: bool) -> bool {
     let faults = Faults { crash_after: Some(changes), apply_then_fail, ..Faults::default() };
     let (bucket, control) = testing::bucket(&store).with_faults(faults);
     let made = plan(&testing::this(), SOON).carry_out(&bucket, &Ambient::system()).await;
+    let crashed = control.crashed();
+    // The creator's process ends here: one that was merely too slow must not go on behind the next.
+    control.crash_now();
     let bucket = testing::bucket(&store);
     let exists = header::read(&bucket).await.unwrap().is_some();
     assert!(exists || made.is_err(), "after {changes}");
@@ -63,7 +66,7 @@ async fn crash_after(changes: u64, apply_then_fail: bool) -> bool {
         make(&bucket, &testing::rebooted()).await.unwrap();
     }
     assert_sound(&bucket).await;
-    control.crashed()
+    crashed
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

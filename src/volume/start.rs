@@ -15,6 +15,7 @@ use super::budget::Budget;
 use super::budget::Shares;
 use super::core::Core;
 use super::dirty::Dirty;
+use super::flush::DIRTY_BYTES_MIN;
 use super::term::Claim;
 use crate::ambient::Ambient;
 use crate::ambient::instant;
@@ -140,7 +141,7 @@ fn core(parts: &Parts, superblock: &Superblock) -> Core {
         block_bytes: parts.block_bytes,
         memory_bytes: memory,
         dirty: Mutex::new(Dirty::new(ContentId(superblock.content_limit))),
-        budget: Budget::new((64 << 20).min(dirty_bytes_max)),
+        budget: Budget::new(DIRTY_BYTES_MIN.min(dirty_bytes_max)),
         writer: BlockWriter::new(bucket.clone(), key.clone(), session, ambient, UPLOADS_AT_ONCE),
         reader: BlockReader::new(bucket.clone(), key),
         cache: FrameCache::new(frame_bytes),

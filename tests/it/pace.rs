@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -59,12 +60,13 @@ fn an_fsync_beside_a_stream_waits_for_little_of_it() {
     let mut waits = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mebibyte = tools::noise(1, 1 << 20);
-            let mut stream = File::create(mounted.path("stream")).unwrap();
-            for _ in 0..1024 {
+            // A gibibyte, again and again, so that no append is without the stream beside it.
+            let stream = File::create(mounted.path("stream")).unwrap();
+            for written in (0..1024).cycle() {
                 if ended.load(Ordering::Relaxed) {
                     return;
                 }
-                stream.write_all(&mebibyte).unwrap();
+                stream.write_all_at(&mebibyte, written << 20).unwrap();
             }
         });
         let mut options = OpenOptions::new();

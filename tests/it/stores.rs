@@ -178,9 +178,10 @@ fn moto_says_back_what_it_is_sent() {
 fn s3rver_which_overlooks_every_header_is_refused() {
     let store = s3rver();
     is_refused(&store, "--sse", UNCONFIRMED);
-    let volume = TestVolume::at(&store);
-    let ended = volume.call("cairnfs", &["volume", "create", NAME]);
-    assert_refused(&ended, 1, "lets several writers create the same object");
+    mount_is_refused(&store, "--sse", UNCONFIRMED);
+    let shown = TestVolume::at(&store).call("cairnfs", &["volume", "show", NAME]);
+    let shown = shown.expect_success("volume show").stdout;
+    assert!(shown.contains("read-back"), "it creates what exists, so that fences nobody: {shown}");
 }
 
 #[test]
