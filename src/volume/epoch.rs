@@ -47,6 +47,8 @@ impl Core {
             if self.run_epoch().await {
                 self.upkeep.notify_one();
             }
+            // Nobody's fsync waits for an epoch of the timer's just after one of somebody else's.
+            timer.reset();
         }
     }
 
