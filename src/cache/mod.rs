@@ -32,7 +32,7 @@ pub struct FrameCache(Arc<Inner>);
 
 struct Inner {
     frames: Cache<Key, Bytes>,
-    flights: Mutex<HashMap<Key, Flight>>,
+    flights: Mutex<Flights>,
     runtime: Handle,
 }
 
@@ -45,6 +45,25 @@ type Outcome = Option<Result<Bytes, Arc<Error>>>;
 struct Flight {
     landed: watch::Receiver<Outcome>,
     plain_bytes: usize,
+}
+
+/// All fetches under way, and their bytes.
+#[derive(Default)]
+struct Flights {
+    table: HashMap<Key, Flight>,
+    plain_bytes: usize,
+}
+
+impl Flights {
+    fn insert(&mut self, key: Key, flight: Flight) {
+        self.plain_bytes += flight.plain_bytes;
+        let before = self.table.insert(key, flight);
+        debug_assert!(before.is_none(), "a frame is fetched once at a time");
+    }
+
+    fn remove(&mut self, key: &Key) {
+        self.plain_bytes -= self.table.remove(key).map_or(0, |flight| flight.plain_bytes);
+    }
 }
 
 impl FrameCache {
@@ -70,7 +89,7 @@ impl FrameCache {
     /// Whether a frame is here or on its way.
     pub fn knows(&self, block: BlockId, at: u32) -> bool {
         let key = (block, at);
-        self.0.frames.contains(&key) || self.0.flights.lock().contains_key(&key)
+        self.0.frames.contains(&key) || self.0.flights.lock().table.contains_key(&key)
     }
 
     /// The plain bytes of `frames` of `block`, in their order; what is not here comes from
@@ -120,7 +139,7 @@ impl FrameCache {
 
     /// Bytes in fetches under way.
     pub fn flying_bytes(&self) -> usize {
-        self.0.flights.lock().values().map(|flight| flight.plain_bytes).sum()
+        self.0.flights.lock().plain_bytes
     }
 
     /// Bytes that the cache keeps at most.
@@ -161,7 +180,7 @@ impl Inner {
     /// Joins the fetch of a frame, or adds the frame to the one that departs now.
     fn board(&self, key: Key, frame: &FrameRef, departing: &mut Departing) -> Wanted {
         let mut flights = self.flights.lock();
-        if let Some(flight) = flights.get(&key) {
+        if let Some(flight) = flights.table.get(&key) {
             return Wanted::Flying(flight.landed.clone());
         }
         // A fetch enters the cache before it leaves the table, so one of the two has it.

@@ -1,5 +1,7 @@
 //! Reading the bytes of a content: dirty bytes over extents over blocks.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use bytes::BytesMut;
 
@@ -149,8 +151,7 @@ impl Core {
         {
             return Ok(bytes.clone());
         }
-        let fetches = pieces.iter().map(|piece| self.fetch(piece));
-        let fetched = futures::future::try_join_all(fetches).await?;
+        let fetched = self.fetch_all(&pieces).await?;
         if let [(offset, only)] = &fetched[..]
             && *offset == range.start
             && let [bytes] = &only[..]
@@ -238,6 +239,32 @@ impl Core {
         }
     }
 
+    /// Fetches pieces, so that those whose frames lie together in a block share requests.
+    async fn fetch_all(&self, pieces: &[Piece]) -> Result<Vec<(u64, Vec<Bytes>)>> {
+        if pieces.len() > 1 {
+            self.fetch_ahead(pieces);
+        }
+        futures::future::try_join_all(pieces.iter().map(|piece| self.fetch(piece))).await
+    }
+
+    /// Asks for the frames of pieces without waiting for them, each block's together.
+    fn fetch_ahead(&self, pieces: &[Piece]) {
+        let mut places: HashMap<BlockId, usize> = HashMap::new();
+        // In the order of the pieces: there may be no room for the last ones.
+        let mut wanted: Vec<(BlockId, Vec<FrameRef>)> = Vec::new();
+        for piece in pieces {
+            let Piece::Stored { block, frames, .. } = piece else { continue };
+            let place = *places.entry(*block).or_insert(wanted.len());
+            if place == wanted.len() {
+                wanted.push((*block, Vec::new()));
+            }
+            wanted[place].1.extend(frames);
+        }
+        for (block, frames) in wanted {
+            self.cache.prefetch(&self.reader, block, &frames);
+        }
+    }
+
     async fn fetch(&self, piece: &Piece) -> Result<(u64, Vec<Bytes>)> {
         match piece {
             Piece::Bytes(offset, bytes) => Ok((*offset, vec![bytes.clone()])),
@@ -248,10 +275,15 @@ impl Core {
         }
     }
 
-    /// The bytes of one extent, in pieces.
-    pub(super) async fn extent_bytes(&self, extent: &Extent) -> Result<Vec<Bytes>> {
-        let (_, bytes) = self.fetch(&piece(0, extent.clone())?).await?;
-        Ok(bytes)
+    /// The bytes of the extents of a chunk that begins at `base`: where each begins in the file,
+    /// and its bytes in pieces.
+    pub(super) async fn chunk_bytes(
+        &self,
+        base: u64,
+        chunk: &Chunk,
+    ) -> Result<Vec<(u64, Vec<Bytes>)>> {
+        let pieces = chunk.0.iter().map(|extent| piece(base, extent.clone()));
+        self.fetch_all(&pieces.collect::<Result<Vec<_>>>()?).await
     }
 
     /// Asks for the frames of a range without waiting for them.
@@ -261,17 +293,7 @@ impl Core {
         cuts: &[Cut],
         range: FileRange,
     ) -> Result<()> {
-        let mut wanted: Vec<(BlockId, Vec<FrameRef>)> = Vec::new();
-        for piece in self.pieces(content, cuts, &range).await? {
-            let Piece::Stored { block, frames, .. } = piece else { continue };
-            match wanted.last_mut() {
-                Some((last, list)) if *last == block => list.extend(frames),
-                _ => wanted.push((block, frames)),
-            }
-        }
-        for (block, frames) in wanted {
-            self.cache.prefetch(&self.reader, block, &frames);
-        }
+        self.fetch_ahead(&self.pieces(content, cuts, &range).await?);
         Ok(())
     }
 

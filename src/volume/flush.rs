@@ -311,9 +311,8 @@ impl Core {
         }
         let source = Source::Moved(Arc::new(chunk.clone()));
         let mut open: Option<Run> = None;
-        for extent in &chunk.0 {
-            let offset = base + u64::from(extent.start);
-            let pieces = self.extent_bytes(extent).await?;
+        let bytes = self.chunk_bytes(base, &chunk).await?;
+        for (extent, (offset, pieces)) in chunk.0.iter().zip(bytes) {
             match &mut open {
                 Some(run) if run.end() == offset => {
                     run.seq = run.seq.max(extent.seq);

@@ -397,3 +397,24 @@ async fn a_removed_stream_is_deleted_without_reading_it() {
     let (puts, gets) = (after.put - before.put, after.get - before.get);
     assert!(puts <= 6 && gets <= 4, "{puts} PUTs and {gets} GETs to remove 16 blocks");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_written_over_a_stream_are_read_block_by_block_and_not_page_by_page() {
+    let store = Store::blocks().await;
+    let mut bytes = tools::noise(1, 16 * MIB);
+    let ino = store.write_file(Ino::ROOT, "file", bytes.clone()).await;
+    store.vfs.sync().await.unwrap();
+    let flags = OpenFlags { write: true, ..OpenFlags::default() };
+    let handle = store.vfs.open(ino, flags).await.unwrap().handle;
+    for at in (0..bytes.len()).step_by(4 * PAGE_BYTES) {
+        let page = tools::noise(at as u64, PAGE_BYTES);
+        bytes[at..at + PAGE_BYTES].copy_from_slice(&page);
+        store.write(ino, handle, at, page.into()).await;
+    }
+    store.vfs.release(ino, handle).await;
+    let store = store.cold().await;
+    let before = store.counts().get;
+    assert!(store.read(ino, 0, bytes.len()).await == bytes);
+    let gets = store.counts().get - before;
+    assert!(gets <= 30, "{gets} GETs for 1,024 pages between those of four blocks");
+}
