@@ -41,6 +41,6 @@ stage build cargo test --locked --features testing --no-run
 stage tidy cargo test --locked --features testing --test tidy
 stage unit cargo test --locked --features testing --lib --bins
 stage documentation cargo test --locked --features testing --doc
-stage integration cargo test --locked --features testing --no-fail-fast --test '*' -- \
+stage integration cargo test --locked --features testing --no-fail-fast --test it --test sabotage -- \
     --test-threads="$THREADS"
 finish
