@@ -103,6 +103,11 @@ fn parse_sequence(name: &str) -> Option<(Sequence, &str)> {
     })
 }
 
+/// A table of the metadata engine, by the engine's own id.
+pub fn table(id: impl std::fmt::Display) -> String {
+    format!("{ENGINE_PREFIX}compacted/{id}.sst")
+}
+
 /// The records of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimRecord {

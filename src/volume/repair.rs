@@ -87,6 +87,24 @@ impl Volume {
         Ok(census)
     }
 
+    /// The names of objects that the metadata is read from and that the bucket lacks.
+    pub async fn lost_metadata(&self) -> Result<Vec<String>> {
+        let engine = self.core.meta.store().engine();
+        let mut lost = Vec::new();
+        for object in engine.objects() {
+            match self.core.bucket.head(&object).await {
+                Err(error) if error.kind() == Kind::NotFound => lost.push(object),
+                other => drop(other?),
+            }
+        }
+        if !lost.is_empty() {
+            // What was merged into other objects meanwhile may be gone.
+            let present = engine.objects();
+            lost.retain(|object| present.contains(object));
+        }
+        Ok(lost)
+    }
+
     /// Writes an object of the volume again, byte by byte the same, under the volume's policy, and
     /// reads it back. Nothing is deleted here meanwhile, so nothing that was deleted comes back.
     /// [`Kind::Policy`]: the store does not confirm it; [`Kind::Corrupt`]: other bytes came back.

@@ -102,6 +102,26 @@ fn an_audit_names_a_planted_object_and_a_block_that_is_gone() {
 }
 
 #[test]
+fn a_lost_object_of_the_metadata_is_named_and_nobody_is_told_to_create_the_volume() {
+    let minio = Minio::start(Key::Present);
+    let (volume, client) = (TestVolume::minio(&minio), minio.client());
+    let mounted = volume.created(&["--sse"]);
+    write_files(mounted.dir(), 1);
+    mounted.stop();
+    let keys = client.keys(BUCKET);
+    let table = keys.iter().find(|key| key.starts_with("meta/db/compacted/")).unwrap();
+    client.send("DELETE", &format!("/{BUCKET}/{table}"), "", &[], b"").unwrap();
+    let (code, report) = audit(&volume, &[]);
+    assert_eq!((code, &report["missing"]), (Some(3), &serde_json::json!([table])), "{report:#}");
+    let ended = volume.try_start(&[]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    for words in [table, "of the volume's metadata is missing", "older version"] {
+        assert!(ended.stderr.contains(words), "not `{words}`: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("volume create"), "{}", ended.stderr);
+}
+
+#[test]
 fn an_audit_tells_how_the_bucket_is_set_up_and_what_was_begun_in_it() {
     let minio = Minio::start(Key::Present);
     let (volume, client) = (TestVolume::minio(&minio), minio.client());

@@ -28,6 +28,12 @@ pub trait Engine: Send + Sync + 'static {
     /// then the engine is broken for good.
     async fn commit(&self, batch: Batch) -> Result<()>;
 
+    /// The names of the objects that the present state is read from, besides the log. None where
+    /// the engine keeps its state in something else than objects.
+    fn objects(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// An error, with the reason, once the engine can never commit again.
     fn health(&self) -> Result<()>;
 

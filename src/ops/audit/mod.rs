@@ -128,16 +128,7 @@ impl Audit<'_> {
         };
         let mut tally = Tally::new(began);
         self.count(&mut tally, options.rows).await?;
-        let mut missing = Vec::new();
-        let census = self.volume.census(self.writer(), |name| {
-            tally.totals.blocks_missing += 1;
-            if missing.len() < DETAILS_MAX {
-                missing.push(name);
-            }
-        });
-        let census = census.await?;
-        tally.totals.blocks_named = census.named;
-        tally.totals.blocks_unnamed = census.unnamed;
+        let missing = self.missing(&mut tally.totals).await?;
         let inspector = Inspector::open(self.config)?;
         let uploads = self.uploads(inspector.as_ref(), &mut tally.totals).await;
         let bucket = match &inspector {
@@ -163,6 +154,26 @@ impl Audit<'_> {
         report.notes = self.notes(&report);
         report.passed = report.faults.is_empty();
         Ok(report)
+    }
+
+    /// Names of objects that must be there and are not.
+    async fn missing(&self, totals: &mut Totals) -> Result<Vec<String>> {
+        let mut missing = self.volume.lost_metadata().await?;
+        totals.metadata_missing = missing.len() as u64;
+        if !missing.is_empty() {
+            // Metadata that cannot be read whole does not tell which blocks must be there.
+            return Ok(missing);
+        }
+        let census = self.volume.census(self.writer(), |name| {
+            totals.blocks_missing += 1;
+            if missing.len() < DETAILS_MAX {
+                missing.push(name);
+            }
+        });
+        let census = census.await?;
+        totals.blocks_named = census.named;
+        totals.blocks_unnamed = census.unnamed;
+        Ok(missing)
     }
 
     async fn repair(&self) -> Result<Repair> {
@@ -279,6 +290,10 @@ impl Audit<'_> {
             &wanted("superseded versions of foreign objects"),
         );
         counted(totals.unknown, "objects that the store does not describe");
+        counted(
+            totals.metadata_missing,
+            "objects that the metadata is read from and the bucket lacks, so blocks were not compared",
+        );
         counted(totals.blocks_missing, "blocks that the metadata names and the bucket lacks");
         if !tally.header_seen {
             faults.push("the volume's header is not listed".to_owned());

@@ -218,6 +218,9 @@ pub struct Totals {
     pub blocks_unnamed: u64,
     /// Blocks that it names and the bucket lacks.
     pub blocks_missing: u64,
+    /// Objects that the metadata is read from and the bucket lacks. If there are any, the three
+    /// counts of blocks were not taken.
+    pub metadata_missing: u64,
     /// Unfinished uploads.
     pub uploads: u64,
 }

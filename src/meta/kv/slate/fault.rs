@@ -151,12 +151,21 @@ pub(super) fn from_slate(error: slatedb::Error) -> Error {
         return closed(reason);
     }
     let kind = match (find::<Error>(&error), error.kind()) {
+        (Some(cause), _) if cause.kind() == Kind::NotFound => return lost(error),
         (Some(cause), _) => cause.kind(),
         (None, ErrorKind::Unavailable) => Kind::Unavailable,
         (None, ErrorKind::Data) => Kind::Corrupt,
         (None, _) => Kind::Internal,
     };
     Error::new(kind, "the metadata engine failed").because(error)
+}
+
+/// What the manifest names is not there.
+fn lost(error: slatedb::Error) -> Error {
+    Error::new(Kind::Corrupt, "an object of the volume's metadata is missing").because(error).hint(
+        "bring it back from an older version or a copy of the bucket, and write nothing \
+             before; `cairnfs audit` names what is missing",
+    )
 }
 
 /// Why a closed engine is closed.
@@ -225,5 +234,12 @@ mod tests {
         let source = Arc::new(told(&verdict, Kind::Policy));
         let error = slatedb::Error::unavailable("wal".into()).with_source(Box::new(source));
         assert_eq!(from_slate(error).kind(), Kind::Policy);
+    }
+
+    #[test]
+    fn a_lost_object_of_the_engine_is_not_a_volume_that_does_not_exist() {
+        let source = Arc::new(told(&Verdict::new(), Kind::NotFound));
+        let error = slatedb::Error::data("table".into()).with_source(Box::new(source));
+        assert_eq!(from_slate(error).kind(), Kind::Corrupt);
     }
 }

@@ -17,6 +17,7 @@ mod crash_tests;
 #[cfg(all(test, feature = "testing"))]
 pub(super) mod tests;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -57,6 +58,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::object::Bucket;
+use crate::object::name;
 use crate::object::name::ENGINE_PREFIX;
 use crate::object::tenure::Tenure;
 
@@ -228,6 +230,10 @@ impl Engine for SlateEngine {
         }
     }
 
+    fn objects(&self) -> Vec<String> {
+        objects_of(&self.status.borrow())
+    }
+
     fn health(&self) -> Result<()> {
         if let Some(refusal) = self.verdict.refused() {
             return Err(refusal.error());
@@ -288,6 +294,14 @@ impl Drop for Background {
             runtime.shutdown_background();
         }
     }
+}
+
+/// The tables that the manifest names.
+fn objects_of(status: &DbStatus) -> Vec<String> {
+    let tables =
+        status.current_manifest.all_sst_views().map(|view| name::table(view.sst.id.value()));
+    let names: BTreeSet<_> = tables.collect();
+    names.into_iter().collect()
 }
 
 fn path() -> &'static str {

@@ -104,6 +104,10 @@ impl Engine for SlateReader {
         Err(Error::new(Kind::ReadOnly, "the volume's metadata is opened for reading only"))
     }
 
+    fn objects(&self) -> Vec<String> {
+        super::objects_of(&self.status.borrow())
+    }
+
     fn health(&self) -> Result<()> {
         match self.status.borrow().close_reason {
             Some(reason) => Err(fault::closed(reason)),
