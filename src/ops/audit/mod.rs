@@ -292,7 +292,7 @@ impl Audit<'_> {
         counted(totals.unknown, "objects that the store does not describe");
         counted(
             totals.metadata_missing,
-            "objects that the metadata is read from and the bucket lacks, so blocks were not compared",
+            "tables of the metadata that the bucket lacks, so that blocks were not compared",
         );
         counted(totals.blocks_missing, "blocks that the metadata names and the bucket lacks");
         if !tally.header_seen {
