@@ -108,5 +108,10 @@ fn one_config_mounts_a_volume_at_each_of_the_seven_providers_at_once() {
         assert!(count("confirmed") + count("provider_default") > 0, "{status}");
         assert_eq!(count("unconfirmed") + count("absent"), 0, "{status}");
     }
+    let page = volume.call("cairnfs", &["status"]).expect_success("status").stdout;
+    for place in &places {
+        assert!(page.contains(place.name), "{} is not on the page: {page}", place.name);
+    }
+    println!("{page}");
     mounts.into_iter().for_each(Mounted::stop);
 }

@@ -68,6 +68,10 @@ fn works(store: &Store, row: &Row) {
     for key in keys {
         assert_eq!(store.contents.encryption(&key).as_deref(), row.says, "{key}");
     }
+    let audit = volume.call("cairnfs", &["audit", NAME]);
+    assert_eq!(audit.code, Some(0), "{}\n{}", audit.stdout, audit.stderr);
+    let asked = format!(" {} objects", store.contents.keys().len());
+    assert!(audit.stdout.contains(&asked), "not{asked}: {}", audit.stdout);
 }
 
 /// Asks for a volume that the store would keep in plain text.
