@@ -41,7 +41,8 @@ use crate::provider::SseRequest;
 impl Bucket {
     /// Builds the operator of `volume` with its layers and the witness.
     /// No request is sent. `policy: None` gives an operator that cannot write at all.
-    /// [`Kind::Config`] if the settings do not fit together or the provider cannot encrypt so.
+    /// [`Kind::Config`] if the settings do not fit together or the provider cannot encrypt so;
+    /// [`Kind::Policy`] if a customer's key may not go there.
     pub fn open(volume: &VolumeConfig, policy: Option<Policy>) -> Result<Self> {
         Self::open_with(volume, policy, keys_of(volume)?.as_ref())
     }
@@ -115,6 +116,10 @@ impl Bucket {
             },
         };
         sse::required(&row, &mode)?;
+        if matches!(mode, SseMode::CustomerKeyFile(_)) {
+            // The key itself travels with each request, also with one that reads.
+            volume.check_mode(&mode)?;
+        }
         let operator = match row.service {
             Service::S3 => operator::s3(volume, &mode, keys)?,
             Service::Gcs => operator::gcs(volume)?,

@@ -112,6 +112,10 @@ pub(super) fn judge(
     let sends_header = matches!(row.sse_request, SseRequest::Header | SseRequest::CompatHeader);
     match mode {
         SseMode::None => match told.filter(|value| accepted(row, value)) {
+            // Azure says that it encrypts also where the customer's key did it.
+            Some(_) if text(AZURE_KEY_SHA256).is_some() => {
+                confirmed(CUSTOMER, text(AZURE_KEY_SHA256))
+            }
             Some(value) => confirmed(value, text(SSE_KMS_KEY)),
             None if text(SSE_C_ALGORITHM) == Some("AES256") => confirmed(CUSTOMER, None),
             None if always_unproved(row) => Posture::ProviderDefault,
@@ -214,7 +218,7 @@ fn same_key(asked: &str, used: &str) -> bool {
 fn cannot(row: &Provider, what: &str) -> Error {
     Error::new(Kind::Config, format!("the provider {what}"))
         .with("provider", &row.name)
-        .hint("use `sse = \"none\"`, or end-to-end encryption")
+        .hint("use `sse = \"none\"`: its objects stay in plain text then")
 }
 
 #[cfg(test)]
@@ -271,6 +275,12 @@ mod tests {
                 SseMode::Aes256,
                 vec![("x-ms-request-server-encrypted", "true")],
                 confirmed("true", None),
+            ),
+            (
+                &azure,
+                SseMode::None,
+                vec![("x-ms-request-server-encrypted", "true"), (AZURE_KEY_SHA256, "hash")],
+                confirmed(CUSTOMER, Some("hash")),
             ),
             (
                 &azure,

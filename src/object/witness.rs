@@ -29,6 +29,8 @@ use super::sse::Evidence;
 use super::sse::Required;
 use crate::error::Result;
 use crate::provider::Provider;
+use crate::provider::RefusalScope;
+use crate::provider::Refused;
 use crate::provider::SseMode;
 use crate::provider::SseRefusal;
 
@@ -43,13 +45,13 @@ tokio::task_local! {
     static CALL: Call;
 }
 
-/// Whether a 5xx that looks like a refusal is one: passing trouble looks the same, except when
-/// the very first write of a mount meets it.
+/// Whether what looks like a refusal of encryption is one: passing trouble may look the same,
+/// except when the very first write of a mount meets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// A server error may pass.
+    /// Only what the row calls a refusal at any time is one.
     MayPass,
-    /// The mount's probe: a server error that the row knows is final.
+    /// The mount's probe: so is what the row knows of its first write.
     Probe,
     /// A measurement: the answers themselves are wanted.
     Measure,
@@ -190,12 +192,17 @@ impl Witness {
         if access != Access::Write || *self.mode() == SseMode::None {
             return None;
         }
-        let status = seen.status?;
-        let passing = (500..600).contains(&status) && status != 501 && trust == Trust::MayPass;
-        let matches = |rule: &&SseRefusal| {
-            rule.status == status && (rule.code.is_none() || rule.code == seen.code)
+        let answer = Refused {
+            status: seen.status?,
+            code: seen.code.as_deref().unwrap_or_default(),
+            message: seen.message.as_deref().unwrap_or_default(),
+            scope: match trust {
+                Trust::MayPass => RefusalScope::Always,
+                Trust::Probe | Trust::Measure => RefusalScope::Probe,
+            },
+            mode: self.mode(),
         };
-        if passing { None } else { self.row.refusals.iter().find(matches).cloned() }
+        self.row.refusal(answer).cloned()
     }
 
     /// Reads an error document, and gives the answer back whole.
@@ -389,8 +396,8 @@ mod tests {
     }
 
     #[test]
-    fn a_server_error_is_a_refusal_only_while_probing() {
-        let witness = witness(Some(SseMode::Aes256));
+    fn what_may_pass_is_a_refusal_only_while_probing() {
+        let mut witness = witness(Some(SseMode::Aes256));
         let seen = |status, code: &str| Seen {
             status: Some(status),
             code: Some(code.to_owned()),
@@ -401,9 +408,40 @@ mod tests {
             (Trust::MayPass, seen(500, "InternalError"), false),
             (Trust::MayPass, seen(501, "NotImplemented"), true),
             (Trust::Probe, seen(503, "SlowDown"), false),
+            (Trust::Probe, seen(400, "InvalidArgument"), true),
+            (Trust::MayPass, seen(400, "InvalidArgument"), false),
         ] {
+            let name = if seen.status == Some(501) { "minio" } else { "s3" };
+            witness.row = Arc::new(rows::row(name));
             let rule = witness.refusal(trust, Access::Write, &seen);
             assert_eq!(rule.is_some(), refused, "{trust:?} {seen:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_known_by_its_message_and_its_mode_too() {
+        let rule = |row: &str, mode: &SseMode, code: &str, message: &str| {
+            let mut witness = witness(Some(SseMode::Aes256));
+            witness.row = Arc::new(rows::row(row));
+            witness.policy = Some(rows::policy(mode.clone()));
+            let status = if code == "AccessDenied" { 403 } else { 400 };
+            let (code, message) = (Some(code.to_owned()), Some(message.to_owned()));
+            let seen = Seen { status: Some(status), code, message, ..Seen::default() };
+            witness.refusal(Trust::Probe, Access::Write, &seen).map(|rule| rule.hint)
+        };
+        let vault = rule(
+            "ceph-rgw",
+            &SseMode::Aes256,
+            "InvalidArgument",
+            "Request specifies Server Side Encryption, but no vault",
+        );
+        assert!(vault.unwrap().contains("rgw_crypt_sse_s3_backend"));
+        let kms = SseMode::Kms("k".to_owned());
+        let key = rule("ceph-rgw", &kms, "InvalidArgument", "");
+        assert!(key.unwrap().contains("a key the gateway knows"));
+        let own = SseMode::CustomerKeyFile("/k".into());
+        let blocked = rule("amazon-s3", &own, "AccessDenied", "Access Denied");
+        assert!(blocked.unwrap().contains("BlockedEncryptionTypes"));
+        assert_eq!(rule("amazon-s3", &kms, "AccessDenied", "Access Denied"), None);
     }
 }

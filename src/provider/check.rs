@@ -11,7 +11,7 @@ use crate::provider::Evidence;
 use crate::provider::KeyId;
 use crate::provider::KeySupport;
 use crate::provider::Provider;
-use crate::provider::RefusalScope;
+use crate::provider::Refused;
 use crate::provider::SseMode;
 use crate::provider::SseRefusal;
 use crate::provider::SseRequest;
@@ -72,14 +72,8 @@ impl Provider {
 
     /// The refusal that an answer to a write with encryption asked for amounts to, if any: it is
     /// for good and must not be retried.
-    pub fn refusal(
-        &self,
-        status: u16,
-        code: &str,
-        message: &str,
-        scope: RefusalScope,
-    ) -> Option<&SseRefusal> {
-        self.refusals.iter().find(|refusal| refusal.matches(status, code, message, scope))
+    pub fn refusal(&self, answer: Refused<'_>) -> Option<&SseRefusal> {
+        self.refusals.iter().find(|refusal| refusal.matches(answer))
     }
 
     /// The least confidence among the claims that encryption and fencing rest on.
@@ -128,7 +122,8 @@ impl Provider {
     fn instead(&self) -> &'static str {
         match self.sse_request {
             SseRequest::Unsupported => {
-                "accept that with `--allow-unencrypted`, or use end-to-end encryption (`--encrypt`)"
+                "accept that with `--allow-unencrypted`; end-to-end encryption by the mount is not \
+                 built yet"
             }
             SseRequest::Header | SseRequest::CompatHeader | SseRequest::Default => {
                 "use `sse = \"aes256\"`; a key of your own can be set as the bucket's default"

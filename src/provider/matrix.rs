@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::ambient::Ambient;
+use crate::crypto;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -51,6 +52,12 @@ impl Matrix {
         BUILTIN.into_iter().try_fold(Self { rows: Vec::new() }, |matrix, (origin, text)| {
             matrix.with_rows(text, origin, never)
         })
+    }
+
+    /// BLAKE3 over the text of the compiled-in rows, file by file.
+    pub fn builtin_hash() -> [u8; 32] {
+        let text: String = BUILTIN.iter().map(|(_, text)| *text).collect();
+        crypto::checksum(text.as_bytes())
     }
 
     /// Adds the rows in the `[providers.NAME]` tables of `text`, or changes rows of that name.

@@ -58,6 +58,19 @@ pub enum SseMode {
     CustomerKeyFile(PathBuf),
 }
 
+impl SseMode {
+    /// The mode without its key; `None` where nothing is asked.
+    pub fn name(&self) -> Option<ModeName> {
+        match self {
+            Self::None => None,
+            Self::Aes256 => Some(ModeName::Aes256),
+            Self::Kms(_) => Some(ModeName::Kms),
+            Self::Dsse(_) => Some(ModeName::Dsse),
+            Self::CustomerKeyFile(_) => Some(ModeName::CustomerKey),
+        }
+    }
+}
+
 /// As a person types it after `--sse=`: `none`, `aes256`, `kms:KEY`, `dsse:KEY`,
 /// `customer-key-file:PATH` (an `=` serves for the colon).
 impl FromStr for SseMode {
@@ -142,6 +155,35 @@ pub enum RefusalScope {
     Probe,
 }
 
+/// A mode without its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModeName {
+    /// SSE-S3.
+    Aes256,
+    /// SSE-KMS.
+    Kms,
+    /// DSSE-KMS.
+    Dsse,
+    /// SSE-C.
+    CustomerKey,
+}
+
+/// An answer that is no success, to a write that asked for encryption.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The code in the error document; empty if there is none.
+    pub code: &'a str,
+    /// The message in the error document; empty if there is none.
+    pub message: &'a str,
+    /// Whether the write was the probe's.
+    pub scope: RefusalScope,
+    /// What was asked for.
+    pub mode: &'a SseMode,
+}
+
 /// An answer by which a store refuses encryption for good: retrying is pointless.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -155,6 +197,8 @@ pub struct SseRefusal {
     /// When the answer counts.
     #[serde(default)]
     pub scope: RefusalScope,
+    /// The one mode that it refuses; `None`: any.
+    pub mode: Option<ModeName>,
     /// The sentence for the user: why the store cannot encrypt.
     pub meaning: String,
     /// What to do about it.
@@ -162,13 +206,13 @@ pub struct SseRefusal {
 }
 
 impl SseRefusal {
-    /// Whether an answer to a write that asked for encryption is this refusal. `scope` says
-    /// whether the write was the probe's.
-    pub fn matches(&self, status: u16, code: &str, message: &str, scope: RefusalScope) -> bool {
-        self.status == status
-            && self.code.as_deref().is_none_or(|expected| expected == code)
-            && self.message.as_deref().is_none_or(|part| message.contains(part))
-            && (self.scope == RefusalScope::Always || scope == RefusalScope::Probe)
+    /// Whether an answer is this refusal.
+    pub fn matches(&self, answer: Refused<'_>) -> bool {
+        self.status == answer.status
+            && self.code.as_deref().is_none_or(|expected| expected == answer.code)
+            && self.message.as_deref().is_none_or(|part| answer.message.contains(part))
+            && (self.scope == RefusalScope::Always || answer.scope == RefusalScope::Probe)
+            && self.mode.is_none_or(|mode| answer.mode.name() == Some(mode))
     }
 }
 

@@ -90,7 +90,8 @@ fn azure_proves_by_its_own_headers_and_wasabi_by_documentation() {
 fn refusals_are_told_from_passing_faults() {
     let find = |name: &str, status, code, message, scope| {
         let row = builtin().provider(name).unwrap();
-        row.refusal(status, code, message, scope).map(|refusal| refusal.meaning.clone())
+        let answer = Refused { status, code, message, scope, mode: &SseMode::Aes256 };
+        row.refusal(answer).map(|refusal| refusal.meaning.clone())
     };
     let always = RefusalScope::Always;
     let message = "Server side encryption specified but KMS is not configured";

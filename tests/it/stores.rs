@@ -1,10 +1,13 @@
 //! Every real server that can be had, by one procedure: where the row says that it encrypts, a
 //! volume works, survives a killed daemon, and every object says what the row says; where it does
-//! not encrypt, the volume is refused within seconds, in a sentence of its own.
+//! not encrypt, the volume is refused within seconds, in a sentence of its own. A proxy before each
+//! server records every request of it: what asks for encryption is on each creation and on nothing
+//! else, and each creation's answer proves what the row says.
 
 use std::time::Duration;
 
 use crate::support::mounted::Mounted;
+use crate::support::recorder::Passed;
 use crate::support::servers::Key;
 use crate::support::servers::Minio;
 use crate::support::servers::Store;
@@ -35,6 +38,10 @@ struct Row {
     says: Option<&'static str>,
     /// The count of `status` that every write is in.
     posture: &'static str,
+    /// The headers that ask for it, on every creation.
+    sends: &'static [(&'static str, &'static str)],
+    /// The header that every creation is answered with, if any.
+    answers: Option<&'static str>,
 }
 
 /// Makes a volume, works, makes it durable, kills the daemon, and reads back after a new mount.
@@ -72,6 +79,23 @@ fn works(store: &Store, row: &Row) {
     assert_eq!(audit.code, Some(0), "{}\n{}", audit.stdout, audit.stderr);
     let asked = format!(" {} objects", store.contents.keys().len());
     assert!(audit.stdout.contains(&asked), "not{asked}: {}", audit.stdout);
+    assert_record(&store.wire.record(), row);
+}
+
+/// What asks for encryption is on each creation, and on nothing else; every answer proves it.
+#[track_caller]
+fn assert_record(record: &[Passed], row: &Row) {
+    let (created, others): (Vec<_>, Vec<_>) = record.iter().partition(|passed| passed.creates());
+    assert!(created.len() > 10, "an unlikely record: {created:?}");
+    for passed in created {
+        assert_eq!(passed.asks(), row.sends, "{passed:?}");
+        if let (Some(header), 200..300) = (row.answers, passed.status) {
+            assert_eq!(passed.answer(header), row.says, "{passed:?}");
+        }
+    }
+    for passed in others {
+        assert_eq!(passed.asks(), [], "{passed:?}");
+    }
 }
 
 /// Asks for a volume that the store would keep in plain text.
@@ -81,6 +105,10 @@ fn is_refused(store: &Store, ask: &str, sentence: &str) {
     let ended = volume.call("cairnfs", &["volume", "create", NAME, ask]);
     assert_refused(&ended, 1, sentence);
     assert_eq!(store.contents.keys(), [""; 0], "a refused create leaves nothing");
+    for passed in store.wire.record() {
+        let asks = !passed.asks().is_empty();
+        assert_eq!(asks, passed.creates(), "nothing is tried without the header: {passed:?}");
+    }
 }
 
 /// Asks for the encryption of a volume that was made without; it goes on without.
@@ -121,7 +149,14 @@ fn read(mounted: &Mounted<'_>, seed: u64) {
     }
 }
 
-const SSE_S3: Row = Row { asks: "--sse", says: Some("AES256"), posture: "confirmed" };
+const SSE: &str = "x-amz-server-side-encryption";
+const SSE_S3: Row = Row {
+    asks: "--sse",
+    says: Some("AES256"),
+    posture: "confirmed",
+    sends: &[(SSE, "AES256")],
+    answers: Some(SSE),
+};
 const UNCONFIRMED: &str = "does not confirm that the object is encrypted";
 
 #[test]
@@ -131,7 +166,7 @@ fn minio_with_a_key_service_encrypts_what_asks_for_it() {
 
 #[test]
 fn minio_that_always_encrypts_confirms_what_nobody_asked_for() {
-    let row = Row { asks: "", says: Some("aws:kms"), posture: "confirmed" };
+    let row = Row { asks: "", says: Some("aws:kms"), sends: &[], ..SSE_S3 };
     works(&Minio::start_that_always_encrypts().into_store(), &row);
 }
 
@@ -159,18 +194,25 @@ fn ceph_is_refused_without_keys_and_encrypts_with_a_named_one() {
     is_refused(&gateway, "--sse", UNCONFIRMED);
     drop(gateway);
     let ask = format!("--sse=kms:{KMS_KEY}");
-    let row = Row { asks: ask.leak(), says: Some("aws:kms"), posture: "confirmed" };
+    let row = Row {
+        asks: ask.leak(),
+        says: Some("aws:kms"),
+        sends: &[(SSE, "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", KMS_KEY)],
+        ..SSE_S3
+    };
     works(&ceph.gateway(Gateway::WithKeys), &row);
 }
 
 #[test]
 fn azure_confirms_by_its_own_headers() {
-    works(&azurite(), &Row { asks: "--sse", says: Some("true"), posture: "confirmed" });
+    let answers = Some("x-ms-request-server-encrypted");
+    works(&azurite(), &Row { says: Some("true"), sends: &[], answers, ..SSE_S3 });
 }
 
 #[test]
 fn googles_json_api_is_believed_without_a_proof() {
-    works(&fake_gcs(), &Row { asks: "--sse", says: None, posture: "provider_default" });
+    let posture = "provider_default";
+    works(&fake_gcs(), &Row { says: None, posture, sends: &[], answers: None, ..SSE_S3 });
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::provider::KeyId;
 use crate::provider::KeySupport;
 use crate::provider::Provider;
 use crate::provider::RefusalScope;
+use crate::provider::Refused;
 use crate::provider::RegionRule;
 use crate::provider::SseRequest;
 use crate::provider::Support;
@@ -234,9 +235,14 @@ fn asked_by_header(row: &Provider, aes256: &Asked) -> Verdict {
     let reply = &aes256.write;
     if !reply.accepted() {
         let (code, message) = (reply.code.as_deref(), reply.message.as_deref());
-        let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
-        let foreseen = row.refusal(reply.status, code, message, RefusalScope::Probe).is_some();
-        return contradicts(!foreseen);
+        let answer = Refused {
+            status: reply.status,
+            code: code.unwrap_or_default(),
+            message: message.unwrap_or_default(),
+            scope: RefusalScope::Probe,
+            mode: &SseMode::Aes256,
+        };
+        return contradicts(row.refusal(answer).is_none());
     }
     match &row.proof {
         None if aes256.confirmed() => Verdict::More,

@@ -149,7 +149,7 @@ fn refusal(aes256: &Asked, text: &mut Text) {
         format!(
             "refusals = [{{ status = {}, {code}scope = \"probe\", meaning = \"the store refuses \
              the encryption header\", hint = \"set it up to encrypt, or set `sse = \\\"none\\\"` \
-             for this volume and rely on `--encrypt`\" }}]",
+             for this volume, whose objects stay in plain text then\" }}]",
             aes256.write.status
         ),
     );

@@ -36,7 +36,6 @@ use self::survey::Survey;
 use self::tally::Tally;
 use crate::ambient::Ambient;
 use crate::config::VolumeConfig;
-use crate::crypto;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -52,9 +51,6 @@ use crate::provider::SseMode;
 use crate::volume::Summary;
 use crate::volume::Volume;
 use crate::volume::Writer;
-
-/// The capability matrix that this program was built with.
-const MATRIX: &str = include_str!("../../../providers.toml");
 
 /// Objects between two words about progress.
 const PROGRESS_EVERY: u64 = 256;
@@ -253,7 +249,7 @@ impl Audit<'_> {
         let directory = config.path.as_deref().map(|path| path.to_string_lossy().into_owned());
         Scope {
             tool: format!("cairnfs {}", env!("CARGO_PKG_VERSION")),
-            matrix: crypto::checksum(MATRIX.as_bytes())
+            matrix: Matrix::builtin_hash()
                 .iter()
                 .fold(String::with_capacity(64), |text, byte| format!("{text}{byte:02x}")),
             provider: row_name(&config.provider),

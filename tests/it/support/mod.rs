@@ -5,6 +5,7 @@ pub mod http;
 pub mod s3_client;
 pub mod azure_client;
 pub mod s3_double;
+pub mod recorder;
 pub mod servers;
 pub mod records;
 pub mod volume;

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+pub use service::Asked;
 use store::Store;
 
 /// The only bucket.

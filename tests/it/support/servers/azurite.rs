@@ -8,6 +8,7 @@ use super::Server;
 use super::Store;
 use super::free_port;
 use crate::support::azure_client::AzureClient;
+use crate::support::recorder::Recorder;
 use crate::support::tools;
 
 const ACCOUNT: &str = "cairnfs";
@@ -28,11 +29,13 @@ pub fn azurite() -> Store {
     let server = Server::start("azurite", command, dir);
     let endpoint = format!("http://127.0.0.1:{port}/{ACCOUNT}");
     let key = b"cairnfs-test-key-of-32-bytes....".to_vec();
-    let client = AzureClient { endpoint: endpoint.clone(), account: ACCOUNT.to_owned(), key };
+    let client = AzureClient { endpoint, account: ACCOUNT.to_owned(), key };
     server.ready(|| {
         let made = client.make_container(BUCKET);
         made.is_ok_and(|answer| matches!(answer.status, 201 | 409))
     });
+    let wire = Recorder::before(&format!("127.0.0.1:{port}"));
+    let endpoint = format!("http://{}/{ACCOUNT}", wire.address());
     Store {
         provider: "azblob",
         settings: format!(
@@ -41,6 +44,7 @@ pub fn azurite() -> Store {
         ),
         keys: Some((ACCOUNT.to_owned(), ACCOUNT_KEY.to_owned())),
         contents: Box::new(client),
-        _servers: vec![server],
+        wire,
+        _server: server,
     }
 }

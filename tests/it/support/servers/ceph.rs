@@ -103,7 +103,7 @@ impl Ceph {
         let server = Server::start(&format!("radosgw-{gateway:?}"), command, self.dir.clone());
         let client = client_of(&address);
         server.make_bucket(&client);
-        Store::s3("ceph-rgw", vec![server], client)
+        Store::s3("ceph-rgw", server, client)
     }
 }
 

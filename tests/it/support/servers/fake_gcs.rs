@@ -19,6 +19,7 @@ use super::Store;
 use super::free_port;
 use crate::support::http;
 use crate::support::http::Answer;
+use crate::support::recorder::Recorder;
 use crate::support::s3_client::encode;
 use crate::support::tools;
 
@@ -26,14 +27,16 @@ use crate::support::tools;
 pub fn fake_gcs() -> Store {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let port = free_port().to_string();
+    let address = format!("127.0.0.1:{port}");
+    let wire = Recorder::before(&address);
     let mut command = Command::new(tools::installed("fake-gcs-server"));
     command
         .args(["-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", &port])
-        .args(["-public-host", &format!("127.0.0.1:{port}")]);
+        // It names itself in the addresses of uploads.
+        .args(["-public-host", wire.address()]);
     let credentials = credentials(dir.path());
     let server = Server::start("fake-gcs", command, dir);
-    let endpoint = format!("http://127.0.0.1:{port}");
-    let json_api = JsonApi { endpoint: endpoint.clone() };
+    let json_api = JsonApi { endpoint: format!("http://{address}") };
     server.ready(|| {
         let bucket = json!({ "name": BUCKET }).to_string();
         let made = json_api.send("POST", "/storage/v1/b?project=tests", bucket.as_bytes());
@@ -42,12 +45,14 @@ pub fn fake_gcs() -> Store {
     Store {
         provider: "gcs-native",
         settings: format!(
-            "endpoint = \"{endpoint}\"\nbucket = \"{BUCKET}\"\n\
-             credentials = {{ file = \"{credentials}\" }}\n"
+            "endpoint = \"http://{}\"\nbucket = \"{BUCKET}\"\n\
+             credentials = {{ file = \"{credentials}\" }}\n",
+            wire.address()
         ),
         keys: None,
         contents: Box::new(json_api),
-        _servers: vec![server],
+        wire,
+        _server: server,
     }
 }
 

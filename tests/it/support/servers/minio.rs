@@ -65,7 +65,7 @@ impl Minio {
 
     /// The same as a place for a volume.
     pub fn into_store(self) -> Store {
-        Store::s3("minio", vec![self.server], self.client)
+        Store::s3("minio", self.server, self.client)
     }
 
     /// Stops answering, without ending: connections are accepted by the kernel alone.

@@ -24,6 +24,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::http;
+use super::recorder::Recorder;
 use super::s3_client::S3Client;
 use super::tools;
 
@@ -64,22 +66,26 @@ pub struct Store {
     pub keys: Option<(String, String)>,
     /// Looks into the bucket.
     pub contents: Box<dyn Contents>,
-    _servers: Vec<Server>,
+    /// Sees all that the volume sends, and the answers.
+    pub wire: Recorder,
+    _server: Server,
 }
 
 impl Store {
     /// A place that speaks S3.
-    fn s3(provider: &'static str, servers: Vec<Server>, client: S3Client) -> Self {
+    fn s3(provider: &'static str, server: Server, client: S3Client) -> Self {
+        let wire = Recorder::before(http::host_of(&client.endpoint));
         Self {
             provider,
             settings: format!(
-                "endpoint = \"{}\"\nregion = \"us-east-1\"\nbucket = \"{BUCKET}\"\n\
+                "endpoint = \"http://{}\"\nregion = \"us-east-1\"\nbucket = \"{BUCKET}\"\n\
                  credentials = {{ env = \"CAIRNFS_TEST\" }}\n",
-                client.endpoint
+                wire.address()
             ),
             keys: Some((client.access_key.clone(), client.secret_key.clone())),
             contents: Box::new(client),
-            _servers: servers,
+            wire,
+            _server: server,
         }
     }
 }

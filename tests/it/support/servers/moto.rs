@@ -19,5 +19,5 @@ pub fn moto() -> Store {
     let server = Server::start("moto", command, dir);
     let client = client_of(&format!("127.0.0.1:{port}"));
     server.make_bucket(&client);
-    Store::s3("s3", vec![server], client)
+    Store::s3("s3", server, client)
 }

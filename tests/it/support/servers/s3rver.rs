@@ -26,5 +26,5 @@ pub fn s3rver() -> Store {
         ..client_of(&format!("127.0.0.1:{port}"))
     };
     server.make_bucket(&client);
-    Store::s3("s3", vec![server], client)
+    Store::s3("s3", server, client)
 }

@@ -66,7 +66,7 @@ impl Seaweed {
 
     /// The same as a place for a volume, which the matrix knows only as "some S3".
     pub fn into_store(self) -> Store {
-        Store::s3("s3", vec![self.server], self.client)
+        Store::s3("s3", self.server, self.client)
     }
 }
 

@@ -31,5 +31,5 @@ pub fn versity() -> Store {
     let server = Server::start("versitygw", command, dir);
     let client = client_of(&address);
     server.make_bucket(&client);
-    Store::s3("s3", vec![server], client)
+    Store::s3("s3", server, client)
 }
