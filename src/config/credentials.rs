@@ -84,16 +84,20 @@ fn from_environment(prefix: &str, lookup: Lookup<'_>) -> Result<KeyPair> {
     })
 }
 
-fn from_file(path: &Path) -> Result<KeyPair> {
-    let mut file = File::open(path)?;
+/// Opens a file that holds a secret. [`Kind::Config`]: others can read it.
+pub fn open_private(path: &Path) -> Result<File> {
+    let file = File::open(path)?;
     let mode = file.metadata()?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(Error::new(
-            Kind::Config,
-            format!("others can read it, its mode is {mode:04o}"),
-        )
-        .hint(format!("run `chmod 600 {}`", path.display())));
+        let message = format!("others can read it, its mode is {mode:04o}");
+        return Err(Error::new(Kind::Config, message)
+            .hint(format!("run `chmod 600 {}`, and think about a new secret", path.display())));
     }
+    Ok(file)
+}
+
+fn from_file(path: &Path) -> Result<KeyPair> {
+    let mut file = open_private(path)?;
     let mut text = Zeroizing::new(String::new());
     file.by_ref().take(BYTES_MAX).read_to_string(&mut text)?;
     from_lines(&text)

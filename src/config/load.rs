@@ -191,6 +191,13 @@ impl Config {
             None => None,
         };
         let entry = self.volumes.get_mut(name).expect("it was found above");
+        if let (Some(row), Some(other)) = (&entry.provider, &provider)
+            && row.name != other.name
+        {
+            // Another row may promise less, so that the same store is asked for nothing.
+            let message = format!("one call cannot make another provider of `{}`", row.name);
+            return Err(Error::new(Kind::Policy, message).hint("change the config file"));
+        }
         refuse_weaker(&entry.raw()?, &over)?;
         entry.provider = provider.or(entry.provider.take());
         for (key, value) in table {

@@ -15,6 +15,7 @@ mod tests;
 
 pub use credentials::Credentials;
 pub use credentials::KeyPair;
+pub use credentials::open_private;
 pub use environment::environment;
 pub use load::Config;
 pub use mount::MountConfig;

@@ -149,13 +149,17 @@ impl MountConfig {
     /// The mode to ask of the store at this start: the one named here, else the volume's own
     /// (`configured`), else `AES256` if encryption was asked for; `None`: nobody asked.
     pub fn asked_mode(&self, configured: Option<&SseMode>) -> Option<SseMode> {
-        if self.sse.is_some() {
-            return self.sse.clone();
+        if self.asks_for_any_mode(configured) {
+            return Some(SseMode::Aes256);
         }
-        match configured {
-            Some(SseMode::None) | None if self.sse_asked => Some(SseMode::Aes256),
-            configured => configured.cloned(),
-        }
+        self.sse.clone().or(configured.cloned())
+    }
+
+    /// Whether encryption is asked for without a mode, so that any which the volume remembers will
+    /// do.
+    pub fn asks_for_any_mode(&self, configured: Option<&SseMode>) -> bool {
+        let unnamed = matches!(configured, Some(SseMode::None) | None);
+        self.sse.is_none() && self.sse_asked && unnamed
     }
 
     /// Checks the bounds of what can be given in several places.

@@ -32,6 +32,8 @@ pub(super) enum Manner {
     Ignores,
     /// Every write is answered with this status and code.
     Refuses(u16, &'static str),
+    /// Every request is sent on, with this status, to the same path elsewhere.
+    Redirects(u16, SocketAddr),
 }
 
 /// One request as it arrived.
@@ -112,6 +114,10 @@ impl Double {
             target: parts.uri.to_string(),
             sse: sse.clone(),
         });
+        if let Manner::Redirects(status, elsewhere) = manner {
+            let location = format!("http://{elsewhere}{}", parts.uri);
+            return reply(status, &[("location", Some(location))], Bytes::new());
+        }
         let query = parts.uri.query().unwrap_or("");
         let name = parts.uri.path().trim_start_matches("/bucket").trim_start_matches('/');
         if sse.is_some() && parts.method != Method::PUT {

@@ -24,6 +24,7 @@ use super::document;
 use super::document::BucketFacts;
 use super::document::Told;
 use super::document::Upload;
+use super::layers;
 use super::operator::REGION_OF_NONE;
 use crate::config::KeyPair;
 use crate::config::VolumeConfig;
@@ -65,8 +66,7 @@ impl Inspector {
             return Ok(None);
         };
         let keys = volume.credentials.resolve()?;
-        opendal::install_default();
-        let transport = HttpTransporter::default();
+        let transport = layers::transport()?;
         let context = Context::new()
             .with_file_read(TokioFileRead)
             .with_http_send(transport.clone())

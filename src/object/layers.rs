@@ -1,6 +1,7 @@
 //! What lies between a call and the wire, as one list, from the outside in.
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures::Stream;
@@ -17,10 +18,15 @@ use opendal::Operator;
 use opendal::layers::ConcurrentLimitLayer;
 use opendal::layers::RetryEvent;
 use opendal::layers::RetryLayer;
+use opendal_http_transport_reqwest::ReqwestTransport;
+use reqwest::redirect::Policy;
 
 use super::counts::Health;
 use super::explain::root_cause;
 use super::witness::Witness;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
 
 /// Calls under way at once; more wait. Twice what saturates a fast store with 4 MiB objects.
 const CALLS_MAX: usize = 64;
@@ -35,9 +41,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const BYTES_PER_SECOND_MIN: u64 = 256 * 1024;
 
 /// Puts the layers around an operator.
-pub(super) fn stack(operator: Operator, witness: Witness, health: Arc<Health>) -> Operator {
+pub(super) fn stack(operator: Operator, witness: Witness, health: Arc<Health>) -> Result<Operator> {
     // OpenDAL applies layers from the inside out, so this list reads from the bottom up.
-    watched(operator, witness)
+    let stacked = watched(operator, witness)?
         // Passing trouble is tried again here, and nowhere else.
         .layer(
             RetryLayer::new()
@@ -51,19 +57,37 @@ pub(super) fn stack(operator: Operator, witness: Witness, health: Arc<Health>) -
                 }),
         )
         // Outermost, so that a call that is being retried still counts as one under way.
-        .layer(ConcurrentLimitLayer::new(CALLS_MAX))
+        .layer(ConcurrentLimitLayer::new(CALLS_MAX));
+    Ok(stacked)
 }
 
 /// Puts only what must be around every operator: for measurements, where one request is one answer.
-pub(super) fn watched(operator: Operator, witness: Witness) -> Operator {
-    // With default features off nobody else installs OpenDAL's transport.
-    opendal::install_default();
-    let transport = HttpTransporter::default();
+pub(super) fn watched(operator: Operator, witness: Witness) -> Result<Operator> {
     // Time limits per request, inside the retries: a retry gets its own time.
-    let transport = HttpTransporter::new(Deadline(transport));
+    let transport = HttpTransporter::new(Deadline(transport()?));
     // The witness sees each try, and sits below everything that could change a request.
     let transport = HttpTransporter::new(witness.watching(transport));
-    operator.with_context(OperationContext::new().with_http_transport(transport))
+    Ok(operator.with_context(OperationContext::new().with_http_transport(transport)))
+}
+
+/// The wire, whose connections all volumes share. A redirection is the end of a call: what follows
+/// it would carry a customer's key to whatever host the answer names, and take that host's word for
+/// the store's.
+pub(super) fn transport() -> Result<HttpTransporter> {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    let client = match CLIENT.get() {
+        Some(client) => client,
+        None => {
+            let built = reqwest::Client::builder().redirect(Policy::none()).build();
+            let built = built.map_err(|cause| {
+                Error::new(Kind::Internal, "there is no HTTP client, so no store can be reached")
+                    .hint("check this machine's TLS certificates and its proxy settings")
+                    .because(cause)
+            })?;
+            CLIENT.get_or_init(|| built)
+        }
+    };
+    Ok(HttpTransporter::new(ReqwestTransport::new(client.clone())))
 }
 
 /// A transport that gives up on a silent store.

@@ -412,8 +412,13 @@ impl Bucket {
                     }
                 }
             })
-            .await?;
-        self.settle(name, policy, put).await
+            .await;
+        if let (Err(error), Demand::Absence) = (&put, &demand)
+            && error.kind() == Kind::Exists
+        {
+            self.prove_existing(name, policy).await?;
+        }
+        self.settle(name, policy, put?).await
     }
 
     async fn describe(&self, name: &str) -> Result<(ObjectMeta, Posture)> {

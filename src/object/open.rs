@@ -55,15 +55,19 @@ impl Bucket {
         Self::open(&volume, Some(policy))
     }
 
-    /// Holds every write from now on, by any clone, to the policy that `tried` is held to: a
-    /// bucket of the same volume, which the store was seen to meet. What is under way goes on.
-    pub fn follow(&self, volume: &VolumeConfig, tried: &Self) -> Result<()> {
+    /// A bucket that can take this one's place in [`Self::follow`], held to the policy that `tried`
+    /// is held to: a bucket of the same volume, which the store was seen to meet.
+    pub fn successor(&self, volume: &VolumeConfig, tried: &Self) -> Result<Self> {
         let volume = VolumeConfig { provider: tried.shared.row.clone(), ..volume.clone() };
         let keys = keys_of(&volume)?;
         let watch = (self.shared.counters.clone(), self.shared.health.clone());
-        let next = Self::watched_by(watch, &volume, tried.shared.policy.clone(), keys.as_ref())?;
+        Self::watched_by(watch, &volume, tried.shared.policy.clone(), keys.as_ref())
+    }
+
+    /// Holds every write from now on, by any clone, to the policy of `next`. What is under way
+    /// goes on.
+    pub fn follow(&self, next: Self) {
         *self.shared.successor.write() = Some(next);
-        Ok(())
     }
 
     /// A bucket over objects in memory, which confirms whatever encryption is asked; for tests.
@@ -135,7 +139,7 @@ impl Bucket {
         let shared = Shared::new(watch, row.clone(), policy.clone(), place.clone());
         let endpoint = volume.endpoint.as_deref();
         let witness = Witness::new(row.clone(), policy, endpoint, shared.counters.clone())?;
-        let operator = layers::stack(operator, witness, shared.health.clone());
+        let operator = layers::stack(operator, witness, shared.health.clone())?;
         let endpoint = endpoint.map(Arc::from);
         let kms_key = match &mode {
             SseMode::Kms(key) | SseMode::Dsse(key) => Some(key.as_str().into()),

@@ -9,6 +9,7 @@ use opendal::services::Gcs;
 use opendal::services::S3;
 use reqsign_core::ProvideCredentialChain;
 
+use crate::config;
 use crate::config::Credentials;
 use crate::config::KeyPair;
 use crate::config::VolumeConfig;
@@ -98,7 +99,12 @@ pub(super) fn gcs(volume: &VolumeConfig) -> Result<Operator> {
     }
     builder = match &volume.credentials {
         Credentials::Chain => builder,
-        Credentials::File(path) => builder.credential_path(&path.to_string_lossy()),
+        Credentials::File(path) => {
+            config::open_private(path).map_err(|error| {
+                error.while_doing("cannot read the keys").with("file", path.display())
+            })?;
+            builder.credential_path(&path.to_string_lossy())
+        }
         Credentials::Environment(_) | Credentials::Command(_) => {
             return Err(Error::new(Kind::Config, "key pairs do not open Google's JSON API")
                 .with("volume", &volume.name)

@@ -54,6 +54,17 @@ impl Bucket {
         Ok(put)
     }
 
+    /// A create that met an object may have met its own, whose answer was lost: then the caller
+    /// takes it for stored, so its proof is owed here.
+    pub(super) async fn prove_existing(&self, name: &str, policy: &Policy) -> Result<()> {
+        let told = self.shared.row.proof.as_ref().is_some_and(|proof| proof.on_head);
+        if !told || policy.mode == SseMode::None {
+            return Ok(());
+        }
+        let unproved = Put { tag: None, posture: Posture::Unconfirmed };
+        self.settle(name, policy, unproved).await.map(|_| ())
+    }
+
     /// The posture of a store that has no headers. The memory of tests confirms what is asked.
     pub(super) fn posture_of_silence(&self, policy: &Policy) -> Posture {
         match (&self.store, &policy.mode) {

@@ -1,6 +1,7 @@
 //! Keys that expire: whoever gave them is asked again before they do. Knows no request; the signer
 //! asks for keys before each one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -29,10 +30,10 @@ const AGAIN_AFTER: Duration = Duration::from_secs(5);
 const TOLD_LIFE: Duration = Duration::from_secs(60);
 
 /// The keys of a volume, which are read again from where they came from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Renewal {
     source: Credentials,
-    held: Mutex<Held>,
+    held: Arc<Mutex<Held>>,
 }
 
 #[derive(Debug, Clone)]
@@ -40,37 +41,55 @@ struct Held {
     keys: KeyPair,
     expires: Timestamp,
     renew_at: Timestamp,
+    /// Somebody reads new ones.
+    being_renewed: bool,
 }
 
 impl Renewal {
     /// Begins with `keys`; `None` if these do not expire.
     pub(super) fn of(source: &Credentials, keys: &KeyPair) -> Option<Self> {
         let held = Held::new(keys.clone(), now())?;
-        Some(Self { source: source.clone(), held: Mutex::new(held) })
+        Some(Self { source: source.clone(), held: Arc::new(Mutex::new(held)) })
     }
 
     async fn keys(&self) -> Result<KeyPair> {
-        let (held, now) = (self.held.lock().clone(), now());
-        if now < held.renew_at {
+        let mut held = self.held.lock().clone();
+        if now() < held.renew_at {
             return Ok(held.keys);
         }
+        if now() < held.expires {
+            // Whoever gives new ones may take a minute, and these will do meanwhile.
+            if !std::mem::replace(&mut self.held.lock().being_renewed, true) {
+                let renewal = self.clone();
+                tokio::spawn(async move { renewal.renew().await });
+            }
+            return Ok(held.keys);
+        }
+        self.renew().await.map_err(|error| error.while_doing("the volume's keys have expired"))?;
+        held = self.held.lock().clone();
+        Ok(held.keys)
+    }
+
+    /// Reads new keys.
+    async fn renew(&self) -> Result<()> {
         let source = self.source.clone();
         let read = tokio::task::spawn_blocking(move || source.resolve()).await;
         let read = read.unwrap_or_else(|cause| {
             Err(Error::new(Kind::Internal, "the reading of keys was given up").because(cause))
         });
+        let mut held = self.held.lock();
+        held.being_renewed = false;
         match read {
             Ok(Some(keys)) => {
                 tracing::info!("the volume's keys were renewed");
-                *self.held.lock() = Held::after_renewal(keys.clone(), now);
-                Ok(keys)
+                *held = Held::after_renewal(keys, now());
+                Ok(())
             }
-            Err(error) if now < held.expires => {
+            Err(error) => {
                 tracing::warn!(%error, "the volume's keys are not renewed yet");
-                self.held.lock().renew_at = later(now, AGAIN_AFTER);
-                Ok(held.keys)
+                held.renew_at = later(now(), AGAIN_AFTER);
+                Err(error)
             }
-            Err(error) => Err(error.while_doing("the volume's keys have expired")),
             Ok(None) => Err(Error::new(Kind::Internal, "the volume's keys came from nowhere")),
         }
     }
@@ -92,14 +111,14 @@ impl Held {
         let life = u64::try_from(expires.seconds - now.seconds).unwrap_or(0);
         let early = BEFORE_EXPIRY.min(Duration::from_secs(life) / 2);
         let renew_at = later(now, Duration::from_secs(life) - early);
-        Some(Self { keys, expires, renew_at })
+        Some(Self { keys, expires, renew_at, being_renewed: false })
     }
 
     /// Keys that take the place of these; they are kept for ever if they do not expire.
     fn after_renewal(keys: KeyPair, now: Timestamp) -> Self {
         Self::new(keys.clone(), now).unwrap_or_else(|| {
             let never = Timestamp { seconds: i64::MAX, nanoseconds: 0 };
-            Self { keys, expires: never, renew_at: never }
+            Self { keys, expires: never, renew_at: never, being_renewed: false }
         })
     }
 }
@@ -162,11 +181,17 @@ mod tests {
         let failing = |life| {
             let expires = later(now(), Duration::from_secs(life));
             let keys = KeyPair { expires: Some(expires), ..keys(None) };
-            let held = Held { keys, expires, renew_at: now() };
-            Renewal { source: Credentials::Command("exit 3".to_owned()), held: Mutex::new(held) }
+            let held = Held { keys, expires, renew_at: now(), being_renewed: false };
+            let source = Credentials::Command("sleep 1; exit 3".to_owned());
+            Renewal { source, held: Arc::new(Mutex::new(held)) }
         };
         let good = failing(3600);
-        assert_eq!(good.keys().await.unwrap().access_key_id, "id");
+        let at_once = tokio::time::timeout(Duration::from_millis(900), good.keys()).await;
+        let kept = at_once.expect("nobody waits for the command").unwrap();
+        assert_eq!(kept.access_key_id, "id");
+        while good.held.lock().being_renewed {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         assert!(good.held.lock().renew_at > now(), "the command runs once, not at every request");
         let error = failing(0).keys().await.unwrap_err().to_string();
         assert!(error.starts_with("the volume's keys have expired: "), "{error}");

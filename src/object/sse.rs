@@ -1,12 +1,13 @@
 //! Server-side encryption as pure rules: what a mode makes a write carry, and what the headers
 //! of an answer prove. Sends nothing; `witness.rs` applies both.
 
-use std::os::unix::fs::PermissionsExt;
+use std::io::Read;
 use std::path::Path;
 
 use http::HeaderMap;
 
 use super::answer::Posture;
+use crate::config;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -35,6 +36,9 @@ const CUSTOMER: &str = "SSE-C";
 
 /// A customer key's length in bytes: AES-256, the only algorithm any store takes.
 const CUSTOMER_KEY_BYTES: usize = 32;
+
+/// Enough of a file to see that it is no key (bytes).
+const BYTES_READ_MAX: u64 = CUSTOMER_KEY_BYTES as u64 + 1;
 
 /// One header that every write must carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,14 +175,10 @@ pub fn meets(row: &Provider, mode: &SseMode, posture: &Posture) -> bool {
 pub(super) fn customer_key(path: &Path) -> Result<Vec<u8>> {
     let shown = path.display();
     let unreadable =
-        |cause| Error::from(cause).while_doing(format!("cannot read customer key `{shown}`"));
-    let others = std::fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o077;
-    if others != 0 {
-        let message = format!("customer key `{shown}` is open to others");
-        return Err(Error::new(Kind::Config, message)
-            .hint(format!("run `chmod 600 {shown}`, and think about a new key")));
-    }
-    let key = std::fs::read(path).map_err(unreadable)?;
+        |error: Error| error.while_doing(format!("cannot read customer key `{shown}`"));
+    let mut file = config::open_private(path).map_err(unreadable)?.take(BYTES_READ_MAX);
+    let mut key = Vec::new();
+    file.read_to_end(&mut key).map_err(|cause| unreadable(cause.into()))?;
     if key.len() == CUSTOMER_KEY_BYTES {
         Ok(key)
     } else {
@@ -223,6 +223,8 @@ fn cannot(row: &Provider, what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::object::rows;
 
@@ -338,7 +340,7 @@ mod tests {
             customer_key(&path).map_err(|error| error.to_string())
         };
         assert_eq!(key(32, 0o600).unwrap(), [7; 32]);
-        assert!(key(32, 0o644).unwrap_err().contains("is open to others"));
+        assert!(key(32, 0o644).unwrap_err().contains("others can read it"));
         assert!(key(31, 0o600).unwrap_err().contains("is not 32 bytes long"));
         assert!(customer_key(&dir.path().join("none")).is_err());
     }

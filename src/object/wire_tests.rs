@@ -163,6 +163,64 @@ async fn what_is_wrong_with_the_config_is_said_by_the_probe() {
 }
 
 #[tokio::test]
+async fn a_redirection_is_not_followed_wherever_it_leads() {
+    let elsewhere = Double::start(Manner::Amazon).await;
+    for status in [301, 302, 303, 307, 308] {
+        let double = Double::start(Manner::Redirects(status, elsewhere.address)).await;
+        for bucket in [encrypting(&double), bucket(&double, Some(rows::policy(SseMode::None)))] {
+            for error in [
+                bucket.put("a", "1".into()).await.map(|_| ()).unwrap_err(),
+                bucket.put("a", "".into()).await.map(|_| ()).unwrap_err(),
+                bucket.get("a", None, None).await.map(|_| ()).unwrap_err(),
+                bucket.head("a").await.map(|_| ()).unwrap_err(),
+                bucket.delete(&["a".to_owned()]).await.unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), Kind::Denied, "{status}: {error}");
+                assert!(error.to_string().contains("somewhere else"), "{status}: {error}");
+            }
+        }
+    }
+    assert!(elsewhere.records().is_empty(), "{:?}", elsewhere.records());
+}
+
+#[tokio::test]
+async fn what_a_create_finds_in_its_place_is_not_taken_for_stored_without_a_proof() {
+    let double = Double::start(Manner::Ignores).await;
+    // Its answer is lost: a try that the store applied, and another one.
+    let plain = bucket(&double, Some(rows::policy(SseMode::None)));
+    plain.create("a", "1".into(), &[]).await.unwrap();
+    let error = encrypting(&double).create("a", "1".into(), &[]).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Policy, "{error}");
+    let error = plain.create("a", "1".into(), &[]).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Exists, "{error}");
+}
+
+#[tokio::test]
+async fn a_customers_key_goes_nowhere_where_the_row_forbids_it() {
+    let double = Double::start(Manner::Amazon).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    std::fs::write(&path, [7; 32]).unwrap();
+    let mode = SseMode::CustomerKeyFile(path);
+    for (row, endpoint) in [("minio", "http://store.example"), ("garage", "http://h"), ("gcs", "")]
+    {
+        let at = if endpoint.is_empty() {
+            format!("http://{}", double.address)
+        } else {
+            endpoint.into()
+        };
+        let volume = VolumeConfig {
+            plain_http: true,
+            sse: Some(mode.clone()),
+            ..volume(rows::row(row), at)
+        };
+        let refused = Bucket::open_with(&volume, None, Some(&keys())).map(|_| ()).unwrap_err();
+        assert!(matches!(refused.kind(), Kind::Policy | Kind::Config), "{row}: {refused}");
+    }
+    assert!(double.records().is_empty());
+}
+
+#[tokio::test]
 async fn an_endpoint_where_nobody_listens_is_said_within_five_seconds() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let policy = Some(rows::policy(SseMode::Aes256));

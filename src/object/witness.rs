@@ -17,6 +17,7 @@ use opendal::HttpTransport;
 use opendal::HttpTransporter;
 use opendal::raw::Operation;
 use opendal::raw::ServiceOperation;
+use opendal::raw::oio::ReadStream;
 use parking_lot::Mutex;
 
 use super::answer::Policy;
@@ -39,6 +40,12 @@ use crate::provider::SseRefusal;
 const PARTS: &[&str] =
     &["CreateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload"];
 const AZURE_PARTS: &[&str] = &["PutBlock", "PutBlockFromUrl", "PutBlockList", "AppendBlock"];
+
+/// Error documents are short; more than this of one is not read (bytes).
+const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+
+/// More of a store's own words are not told (characters).
+const WORDS_MAX: usize = 400;
 
 tokio::task_local! {
     /// The call that waits for the answers; OpenDAL sends plain requests in the caller's task.
@@ -205,19 +212,19 @@ impl Witness {
         self.row.refusal(answer).cloned()
     }
 
-    /// Reads an error document, and gives the answer back whole.
+    /// Reads an error document, and gives the answer back, cut if it is endless.
     async fn read_error(
         &self,
         answer: Response<HttpBody>,
     ) -> opendal::Result<(Response<HttpBody>, Seen)> {
-        let (parts, mut body) = answer.into_parts();
-        let document = body.to_buffer().await?;
+        let (parts, body) = answer.into_parts();
+        let document = beginning(body, DOCUMENT_BYTES_MAX).await?;
         let length = document.len() as u64;
         let text = String::from_utf8_lossy(&document.to_bytes()).into_owned();
         let seen = Seen {
             status: Some(parts.status.as_u16()),
             code: error_code(&parts.headers, &text),
-            message: between(&text, "<Message>", "</Message>"),
+            message: between(&text, "<Message>", "</Message>").map(|words| one_line(&words)),
             ..Seen::default()
         };
         let body = HttpBody::new(futures::stream::iter([Ok(document)]), Some(length));
@@ -293,15 +300,36 @@ impl HttpTransport for Witness {
     }
 }
 
-/// 304 is the answer to a condition, and has no document; other redirections have not been
-/// followed, so they are the end of the call.
+/// 304 is the answer to a condition, and has no document; other redirections are not followed
+/// (`layers`), so they are the end of the call.
 fn is_error(status: StatusCode) -> bool {
     !status.is_success() && status != StatusCode::NOT_MODIFIED
 }
 
 fn error_code(headers: &HeaderMap, document: &str) -> Option<String> {
     let named = headers.get("x-ms-error-code").and_then(|code| code.to_str().ok());
-    named.map(str::to_owned).or_else(|| between(document, "<Code>", "</Code>"))
+    let code = named.map(str::to_owned).or_else(|| between(document, "<Code>", "</Code>"));
+    code.map(|code| one_line(&code))
+}
+
+/// The first bytes of a body, about `bytes_max` of them.
+async fn beginning(mut body: HttpBody, bytes_max: usize) -> opendal::Result<Buffer> {
+    let (mut pieces, mut bytes) = (Vec::new(), 0);
+    while bytes < bytes_max {
+        let piece = body.read().await?;
+        if piece.is_empty() {
+            break;
+        }
+        bytes += piece.len();
+        pieces.extend(piece);
+    }
+    Ok(Buffer::from(pieces))
+}
+
+/// A stranger's words, fit for a log and a terminal.
+fn one_line(words: &str) -> String {
+    let plain = words.chars().map(|each| if each.is_control() { ' ' } else { each });
+    plain.take(WORDS_MAX).collect()
 }
 
 fn between(text: &str, open: &str, close: &str) -> Option<String> {
@@ -416,6 +444,18 @@ mod tests {
             let rule = witness.refusal(trust, Access::Write, &seen);
             assert_eq!(rule.is_some(), refused, "{trust:?} {seen:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_endless_error_document_is_cut() {
+        let piece = || Ok(Buffer::from(vec![b'x'; 10_000]));
+        let endless = futures::stream::iter(std::iter::repeat_with(piece));
+        let read = beginning(HttpBody::new(endless, None), DOCUMENT_BYTES_MAX).await.unwrap();
+        assert_eq!(read.len(), 70_000);
+        let whole = HttpBody::new(futures::stream::iter([piece(), piece()]), Some(20_000));
+        assert_eq!(beginning(whole, DOCUMENT_BYTES_MAX).await.unwrap().len(), 20_000);
+        assert_eq!(one_line("a\nb\u{1b}[2J"), "a b [2J");
+        assert_eq!(one_line(&"ü".repeat(1000)).chars().count(), WORDS_MAX);
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub async fn with_volume<T>(
 pub fn open_options(mount: &MountConfig, volume: &VolumeConfig, mountpoint: &Path) -> OpenOptions {
     OpenOptions {
         sse: volume.asked_mode(mount),
+        any_sse: mount.asks_for_any_mode(volume.sse.as_ref()),
         takeover: mount.takeover,
         read_only: mount.read_only,
         memory_bytes: mount.memory_bytes,

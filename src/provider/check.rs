@@ -122,8 +122,8 @@ impl Provider {
     fn instead(&self) -> &'static str {
         match self.sse_request {
             SseRequest::Unsupported => {
-                "accept that with `--allow-unencrypted`; end-to-end encryption by the mount is not \
-                 built yet"
+                "accept that with `--allow-unencrypted`, or with `allow-unencrypted = true` in the \
+                 volume's table; end-to-end encryption by the mount is not built yet"
             }
             SseRequest::Header | SseRequest::CompatHeader | SseRequest::Default => {
                 "use `sse = \"aes256\"`; a key of your own can be set as the bucket's default"

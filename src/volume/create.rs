@@ -19,6 +19,7 @@ use super::open;
 use super::policy;
 use super::session;
 use super::state;
+use super::state::Purpose;
 use super::state::State;
 use super::term::Claim;
 use crate::ambient::Ambient;
@@ -54,7 +55,7 @@ pub async fn create(
     options: CreateOptions,
     ambient: &Ambient,
 ) -> Result<Summary> {
-    let decision = policy::decide(config, &SseMode::None, options.sse.as_ref())?;
+    let decision = policy::decide(config, &SseMode::None, options.sse.as_ref(), Purpose::Write)?;
     check_options(&options)?;
     let reader = Bucket::open(config, None)?;
     open::within(&reader, absent(&reader, &config.name)).await?;

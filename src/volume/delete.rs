@@ -50,10 +50,7 @@ pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
     if let Some(state) = &state {
         state.check_features(&config.name, Purpose::Delete)?;
     }
-    let recorded = state.as_ref().map(|state| state.sse.clone());
-    let mode = recorded.or(config.sse.clone()).unwrap_or(SseMode::None);
-    let policy = Policy { verify: config.verify(&mode), mode };
-    let (bucket, _) = open::policed(config, policy, &ambient).await?;
+    let bucket = writing(config, state.as_ref(), &ambient).await?;
     let mut deleted = remove(&bucket, &header, state, &Host::this()?, &ambient).await?;
     if let Some(inspector) = Inspector::open(config)? {
         match inspector.uploads(None).await {
@@ -62,6 +59,27 @@ pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
         }
     }
     Ok(deleted)
+}
+
+/// A bucket that is held to what the volume demands. Where a deletion was interrupted after the
+/// last state, nobody knows what that was: then as much as the store can do without a key's name.
+async fn writing(
+    config: &VolumeConfig,
+    state: Option<&State>,
+    ambient: &Ambient,
+) -> Result<Bucket> {
+    let held_to = async |mode: SseMode| {
+        let policy = Policy { verify: config.verify(&mode), mode };
+        open::policed(config, policy, ambient).await.map(|(bucket, _)| bucket)
+    };
+    match state.map(|state| &state.sse).or(config.sse.as_ref()) {
+        Some(mode) => held_to(mode.clone()).await,
+        None if config.provider.can_encrypt() => match held_to(SseMode::Aes256).await {
+            Err(error) if error.kind() == Kind::Policy => held_to(SseMode::None).await,
+            bucket => bucket,
+        },
+        None => held_to(SseMode::None).await,
+    }
 }
 
 async fn remove(

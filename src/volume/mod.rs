@@ -77,6 +77,8 @@ use crate::types::SessionId;
 pub struct OpenOptions {
     /// The encryption this mount asks for; `None`: what the volume remembers.
     pub sse: Option<SseMode>,
+    /// It was asked for without a mode: any that the volume remembers will do.
+    pub any_sse: bool,
     /// Fence a session that holds the volume.
     pub takeover: bool,
     /// Write nothing at all: no session, no probe object.
@@ -196,10 +198,7 @@ impl Volume {
     /// mode.
     pub async fn set_own_sse(&self, config: &VolumeConfig, mode: SseMode) -> Result<()> {
         let (tenure, ambient) = (self.tenure.as_deref(), &self.core.meta.ambient);
-        match open::set_own_sse(config, mode, tenure, ambient).await? {
-            Some(tried) => self.core.bucket.follow(config, &tried),
-            None => Ok(()),
-        }
+        open::set_own_sse(config, mode, (&self.core.bucket, tenure), ambient).await
     }
 
     /// Deletes every object of the volume with all its versions, and looks that none is left.

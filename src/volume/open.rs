@@ -85,7 +85,7 @@ pub async fn inspect(config: &VolumeConfig) -> Result<Summary> {
 /// [`Kind::Busy`]: somebody holds the volume.
 pub async fn set_sse(config: &VolumeConfig, mode: SseMode) -> Result<()> {
     let ambient = Ambient::system();
-    let Some((bucket, header, state)) = changing(config, &mode, &ambient).await? else {
+    let Some((bucket, header, state)) = changing(config, &mode, None, &ambient).await? else {
         return Ok(());
     };
     let claim = claim_for_tool(&bucket, &header, &Host::this()?, &ambient).await?;
@@ -96,31 +96,38 @@ pub async fn set_sse(config: &VolumeConfig, mode: SseMode) -> Result<()> {
     recorded.map(|_| ())
 }
 
-/// The same, by the process that holds the volume. Returns a bucket that is held to the mode,
-/// unless it is recorded already.
+/// The same, by the process that holds the volume and writes by `own`, which is held to the mode
+/// from then on.
 pub(super) async fn set_own_sse(
     config: &VolumeConfig,
     mode: SseMode,
-    tenure: Option<&Tenure>,
+    (own, tenure): (&Bucket, Option<&Tenure>),
     ambient: &Ambient,
-) -> Result<Option<Bucket>> {
-    let Some((bucket, _, state)) = changing(config, &mode, ambient).await? else {
-        return Ok(None);
-    };
-    record_mode(&bucket, tenure, (&config.name, &state), mode, ambient).await?;
-    Ok(Some(bucket))
+) -> Result<()> {
+    let held = own.policy().map(|policy| policy.mode);
+    let changing = changing(config, &mode, held.as_ref(), ambient).await?;
+    let Some((bucket, _, state)) = changing else { return Ok(()) };
+    // Whatever could fail comes before the record.
+    let next = own.successor(config, &bucket)?;
+    if state.sse != mode {
+        record_mode(&bucket, tenure, (&config.name, &state), mode, ambient).await?;
+    }
+    own.follow(next);
+    Ok(())
 }
 
-/// What a change to `mode` starts from; `None`: it is the mode already.
+/// What a change to `mode` starts from; `None`: it is the mode already, also of who holds the
+/// volume and writes as `held`. A record whose answer was lost may be there without its change.
 async fn changing(
     config: &VolumeConfig,
     mode: &SseMode,
+    held: Option<&SseMode>,
     ambient: &Ambient,
 ) -> Result<Option<(Bucket, Header, State)>> {
     let (header, state) = read_identity(config).await?;
     header.check_fencing(config.fencing)?;
     state.check_features(&config.name, Purpose::Write)?;
-    if state.sse == *mode {
+    if state.sse == *mode && held.is_none_or(|held| held == mode) {
         return Ok(None);
     }
     config.check_mode(mode)?;
@@ -173,15 +180,14 @@ pub(super) async fn prepare(
     let (header, state) = read_identity(&with_key(config, options.sse.as_ref())).await?;
     let purpose = if options.read_only { Purpose::Read } else { Purpose::Write };
     state.check_features(&config.name, purpose)?;
-    let decision = policy::decide(config, &state.sse, options.sse.as_ref())?;
+    let any = options.any_sse && state.sse != SseMode::None;
+    let asked = if any { Some(&state.sse) } else { options.sse.as_ref() };
+    let decision = policy::decide(config, &state.sse, asked, purpose)?;
     if let Some(mode) = &decision.raise {
         policy::check_change(&config.name, &state.sse, mode)?;
     }
     let mut notices = decision.notices;
     if options.read_only {
-        if decision.raise.is_some() {
-            notices.push("a read-only mount does not record the encryption asked for".to_owned());
-        }
         let bucket = reading(config, &state.sse)?;
         let engine = Arc::new(match header.fencing {
             FencingMode::ConditionalCreate => SlateReader::open(bucket.clone()).await?,
@@ -321,9 +327,22 @@ async fn record_mode(
     ambient: &Ambient,
 ) -> Result<State> {
     let next = State { sse: mode, ..state.next(ambient) };
-    state::create(bucket, tenure, &next).await?;
     let (before, after) = (&state.sse, &next.sse);
-    telemetry::posture(format_args!("volume `{name}` asks for `{after}` now, no more `{before}`"));
+    match state::create(bucket, tenure, &next).await {
+        Ok(()) => telemetry::posture(format_args!(
+            "volume `{name}` asks for `{after}` now, no more `{before}`"
+        )),
+        Err(error) if error.kind() == Kind::Conflict => return Err(error),
+        Err(error) => {
+            // The store may have taken it all the same.
+            telemetry::posture(format_args!(
+                "volume `{name}` may ask for `{after}` now, no more `{before}`: {error}"
+            ));
+            let unsure =
+                format!("volume `{name}` may ask for `{after}` now, or still for `{before}`");
+            return Err(error.while_doing(unsure));
+        }
+    }
     Ok(next)
 }
 

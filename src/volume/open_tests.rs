@@ -17,6 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 fn options() -> OpenOptions {
     OpenOptions {
         sse: None,
+        any_sse: false,
         takeover: false,
         read_only: false,
         memory_bytes: 128 << 20,

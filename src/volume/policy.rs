@@ -1,6 +1,7 @@
 //! The sticky policy: which encryption a mount demands, from what the volume remembers, what is
 //! asked for now, and what the provider can do. Pure.
 
+use super::state::Purpose;
 use crate::config::VolumeConfig;
 use crate::error::Error;
 use crate::error::Kind;
@@ -26,17 +27,21 @@ pub(super) fn decide(
     config: &VolumeConfig,
     recorded: &SseMode,
     asked: Option<&SseMode>,
+    purpose: Purpose,
 ) -> Result<Decision> {
     let asked = asked.or(config.sse.as_ref());
-    let raise = match asked {
+    let mut notices = Vec::new();
+    let mut raise = match asked {
         Some(asked) if asked == recorded => None,
         Some(asked) if *recorded == SseMode::None => Some(asked.clone()),
         Some(asked) => return Err(contradiction(config, recorded, asked)),
         None => None,
     };
+    if purpose == Purpose::Read && raise.take().is_some() {
+        notices.push("a read-only mount does not record the encryption asked for".to_owned());
+    }
     let mode = raise.clone().unwrap_or_else(|| recorded.clone());
     config.check_mode(&mode)?;
-    let mut notices = Vec::new();
     let sends_nothing = config.provider.sse_request == SseRequest::Default;
     if sends_nothing && asked == Some(&SseMode::Aes256) {
         notices.push(no_op(config));
@@ -92,7 +97,7 @@ mod tests {
 
     fn decided(provider: &str, recorded: &str, asked: Option<&str>) -> Result<Decision> {
         let config = testing::config_of(provider, "photos");
-        decide(&config, &mode(recorded), asked.map(mode).as_ref())
+        decide(&config, &mode(recorded), asked.map(mode).as_ref(), Purpose::Write)
     }
 
     #[test]
@@ -145,11 +150,12 @@ mod tests {
     fn the_config_asks_where_the_mount_does_not() {
         let config = testing::config_of("minio", "lab");
         let config = VolumeConfig { sse: Some(SseMode::Aes256), ..config };
-        let decision = decide(&config, &SseMode::None, None).unwrap();
+        let write = Purpose::Write;
+        let decision = decide(&config, &SseMode::None, None, write).unwrap();
         assert_eq!(decision.raise, Some(SseMode::Aes256));
         let explicit = VolumeConfig { sse: Some(SseMode::None), ..config };
-        assert!(decide(&explicit, &SseMode::Aes256, None).is_err());
-        assert!(decide(&explicit, &SseMode::Aes256, Some(&SseMode::Aes256)).is_ok());
+        assert!(decide(&explicit, &SseMode::Aes256, None, write).is_err());
+        assert!(decide(&explicit, &SseMode::Aes256, Some(&SseMode::Aes256), write).is_ok());
     }
 
     #[test]
@@ -160,8 +166,18 @@ mod tests {
         }
         let config = testing::config_of("minio", "lab");
         let config = VolumeConfig { sse_verify: Some(SseVerify::Warn), ..config };
-        let decision = decide(&config, &SseMode::Aes256, None).unwrap();
+        let decision = decide(&config, &SseMode::Aes256, None, Purpose::Write).unwrap();
         assert_eq!(decision.policy.verify, SseVerify::Warn);
+    }
+
+    #[test]
+    fn who_only_reads_is_not_held_to_what_the_store_cannot_do() {
+        let config = testing::config_of("local", "plain");
+        let config = VolumeConfig { sse: Some(SseMode::Aes256), ..config };
+        assert!(decide(&config, &SseMode::None, None, Purpose::Write).is_err());
+        let decision = decide(&config, &SseMode::None, None, Purpose::Read).unwrap();
+        assert_eq!((decision.raise, decision.policy.mode), (None, SseMode::None));
+        assert_eq!(decision.notices.len(), 1);
     }
 
     #[test]

@@ -43,6 +43,7 @@ async fn volume(name: &str) -> VolumeConfig {
 fn options() -> OpenOptions {
     OpenOptions {
         sse: None,
+        any_sse: false,
         takeover: false,
         read_only: false,
         memory_bytes: 128 << 20,
@@ -104,8 +105,11 @@ async fn a_volume_that_reads_back_lives_and_ends_like_any_other() {
     assert_eq!(second.bucket.policy().unwrap().mode, SseMode::Aes256);
     assert_eq!(second.engine.get(b"k").await.unwrap().unwrap(), "1");
     let own = second.tenure.clone();
-    open::set_own_sse(&config, SseMode::None, own.as_deref(), &Ambient::system()).await.unwrap();
+    let writer = (&second.bucket, own.as_deref());
+    let ambient = Ambient::system();
+    open::set_own_sse(&config, SseMode::None, writer, &ambient).await.unwrap();
     assert_eq!(open::inspect(&config).await.unwrap().sse, SseMode::None);
+    assert_eq!(second.bucket.policy().unwrap().mode, SseMode::None);
     unmount(second).await;
 
     assert!(delete::delete(&config).await.unwrap().objects > 4);

@@ -56,6 +56,30 @@ fn double_client(double: &S3Double) -> S3Client {
 }
 
 #[test]
+fn tools_look_at_a_volume_that_cannot_be_encrypted_as_its_config_asks() {
+    let volume = TestVolume::local();
+    let store = volume.store();
+    let table = format!("provider = \"local\"\npath = \"{}\"\nsse = \"aes256\"", store.display());
+    volume.write_config(&format!("[volumes.{NAME}]\n{table}\n"));
+    let create = ["volume", "create", NAME, "--allow-unencrypted"];
+    volume.call("cairnfs", &create).expect_success("create");
+    volume.call("cairnfs", &["fsck", NAME]).expect_success("fsck");
+    // What changes the volume is held to the config, and told how to go on.
+    let words = ["does not encrypt at rest", "`allow-unencrypted = true` in the volume's table"];
+    assert_refused(&volume.call("cairnfs", &["gc", NAME]), &words);
+}
+
+#[test]
+fn one_call_cannot_make_another_provider_of_a_volumes_store() {
+    let double = S3Double::start();
+    let volume = TestVolume::amazon(&double);
+    volume.create(&["--sse"]);
+    let set = format!("volumes.{NAME}.provider=cloudflare-r2");
+    let ended = volume.try_start(&["--set", &set]);
+    assert_refused(&ended, &["another provider", "change the config file"]);
+}
+
+#[test]
 fn a_bucket_that_does_not_exist_is_named() {
     let minio = Minio::start(Key::Absent);
     let volume = TestVolume::s3("minio", minio.client(), "no-such-bucket", "");

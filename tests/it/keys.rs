@@ -165,6 +165,22 @@ fn a_customers_key_that_the_store_does_not_confirm_is_refused_though_it_encrypts
 }
 
 #[test]
+fn a_bare_wish_for_encryption_is_met_by_the_mode_that_the_volume_remembers() {
+    let double = S3Double::start();
+    let volume = volume_at(&double, "amazon-s3", "");
+    volume.create(&["--sse", "kms:the-key"]);
+    let mounted = volume.start(&["--sse"]);
+    let status = mounted.status();
+    assert_eq!(status["sse"]["asked"], "kms:the-key", "{status}");
+    mounted.stop();
+    // As it stands in fstab.
+    let mounted = volume.start(&["-o", "_netdev,nofail,sse"]);
+    mounted.stop();
+    let other = volume.try_start(&["--sse=aes256"]);
+    assert_eq!(other.code, Some(1), "a mode that is named is meant: {}", other.stderr);
+}
+
+#[test]
 fn two_layers_under_a_named_key_are_asked_for_with_every_write() {
     let double = S3Double::start();
     double.demand_encryption();

@@ -178,6 +178,7 @@ impl Store {
 fn options() -> OpenOptions {
     OpenOptions {
         sse: None,
+        any_sse: false,
         takeover: false,
         read_only: false,
         memory_bytes: MEMORY_BYTES,

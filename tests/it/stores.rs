@@ -79,14 +79,19 @@ fn works(store: &Store, row: &Row) {
     assert_eq!(audit.code, Some(0), "{}\n{}", audit.stdout, audit.stderr);
     let asked = format!(" {} objects", store.contents.keys().len());
     assert!(audit.stdout.contains(&asked), "not{asked}: {}", audit.stdout);
-    assert_record(&store.wire.record(), row);
+    assert_record(&store.wire.record(), row, &store.contents.keys());
 }
 
-/// What asks for encryption is on each creation, and on nothing else; every answer proves it.
+/// What asks for encryption is on each creation, and on nothing else; every answer proves it, and
+/// nothing came into the bucket that the record does not show.
 #[track_caller]
-fn assert_record(record: &[Passed], row: &Row) {
+fn assert_record(record: &[Passed], row: &Row, keys: &[String]) {
     let (created, others): (Vec<_>, Vec<_>) = record.iter().partition(|passed| passed.creates());
     assert!(created.len() > 10, "an unlikely record: {created:?}");
+    // Google's name of an upload is in its body.
+    for key in keys.iter().filter(|_| row.answers.is_some()) {
+        assert!(created.iter().any(|passed| passed.key.ends_with(key)), "who wrote {key}?");
+    }
     for passed in created {
         assert_eq!(passed.asks(), row.sends, "{passed:?}");
         if let (Some(header), 200..300) = (row.answers, passed.status) {

@@ -179,6 +179,46 @@ fn an_answer_lost_after_the_store_applied_it_loses_nothing_and_fences_nobody() {
 }
 
 #[test]
+fn an_answer_lost_by_a_store_that_does_not_confirm_makes_fsync_fail() {
+    let double = S3Double::start();
+    let volume = TestVolume::amazon(&double);
+    volume.create(&["--sse"]);
+    let mounted = volume.start(&[]);
+    mounted.sync();
+    double.encryption(Encryption::Ignore);
+    // The next try meets the object of this one, whose answer proved nothing.
+    double.lose_answer_of_put(1);
+    let mut file = File::create(mounted.path("file")).unwrap();
+    file.write_all(b"a few bytes, which go with the commit").unwrap();
+    let refused = file.sync_all().unwrap_err().raw_os_error();
+    assert!(matches!(refused, Some(EIO | EROFS)), "fsync answered {refused:?}");
+    let status = mounted.status();
+    assert!(status["sse"]["unconfirmed"].as_u64() > Some(0), "{status}");
+}
+
+#[test]
+fn a_change_of_policy_that_failed_halfway_is_made_whole_by_another_try() {
+    let double = S3Double::start();
+    let volume = TestVolume::amazon(&double);
+    let mounted = volume.created(&[]);
+    // The probe's object is confirmed; the record is stored and is not.
+    double.encryption(Encryption::StopConfirmingAfter(1));
+    let set = ["volume", "set", NAME, "--sse", "aes256"];
+    assert_eq!(volume.call("cairnfs", &set).code, Some(1));
+    let log = std::fs::read_to_string(volume.posture_log()).unwrap();
+    assert!(log.contains("may ask for `aes256` now, no more `none`"), "{log}");
+    double.encryption(Encryption::Echo);
+    volume.call("cairnfs", &set).expect_success("volume set");
+    double.forget();
+    std::fs::write(mounted.path("file"), tools::noise(1, 5 << 20)).unwrap();
+    mounted.sync();
+    assert!(double.puts().len() >= 2);
+    assert_eq!(double.puts_without_sse().len(), 0, "{:?}", double.puts_without_sse());
+    mounted.stop();
+    volume.assert_sound();
+}
+
+#[test]
 fn a_store_that_is_away_is_waited_for_while_status_answers() {
     for presence in [Presence::Gone, Presence::Busy] {
         let double = S3Double::start();

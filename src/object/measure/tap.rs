@@ -92,7 +92,7 @@ impl Tap {
         let policy = Policy { mode: SseMode::None, verify: SseVerify::Warn };
         let endpoint = volume.endpoint.as_deref();
         let witness = Witness::new(row.clone(), Some(policy), endpoint, Arc::default())?;
-        let operator = layers::watched(operator, witness);
+        let operator = layers::watched(operator, witness)?;
         let place = format!("{}/{}", volume.bucket, volume.prefix);
         Ok(Self { operator, ask, service: row.service, place })
     }
