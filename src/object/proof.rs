@@ -61,6 +61,10 @@ impl Bucket {
         if !told || policy.mode == SseMode::None {
             return Ok(());
         }
+        // Another writer's object is not counted among what this one wrote.
+        if self.posture(name).await.is_ok_and(|posture| posture != Posture::Unconfirmed) {
+            return Ok(());
+        }
         let unproved = Put { tag: None, posture: Posture::Unconfirmed };
         self.settle(name, policy, unproved).await.map(|_| ())
     }
