@@ -36,6 +36,7 @@ use self::survey::Survey;
 use self::tally::Tally;
 use crate::ambient::Ambient;
 use crate::config::VolumeConfig;
+use crate::crypto;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -249,7 +250,7 @@ impl Audit<'_> {
         let directory = config.path.as_deref().map(|path| path.to_string_lossy().into_owned());
         Scope {
             tool: format!("cairnfs {}", env!("CARGO_PKG_VERSION")),
-            matrix: Matrix::builtin_hash()
+            matrix: crypto::checksum(Matrix::builtin_text().as_bytes())
                 .iter()
                 .fold(String::with_capacity(64), |text, byte| format!("{text}{byte:02x}")),
             provider: row_name(&config.provider),
