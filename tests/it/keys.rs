@@ -48,7 +48,11 @@ fn every_object_lies_under_the_named_key_of_minios_key_service() {
     }
     let other = volume.try_start(&["--sse=aes256"]);
     assert!(other.stderr.contains("volume set"), "{}", other.stderr);
+    volume.call("cairnfs", &["audit", NAME]).expect_success("audit under the key");
     volume.call("cairnfs", &["volume", "set", NAME, "--sse", "aes256"]).expect_success("set");
+    // What lies under the key is not what the policy asks for now.
+    let audit = volume.call("cairnfs", &["audit", NAME]);
+    assert_eq!(audit.code, Some(3), "{}", audit.stdout);
     let mounted = volume.start(&[]);
     assert_eq!(mounted.status()["sse"]["asked"], "aes256");
     cycle::find(mounted.dir());
@@ -135,6 +139,14 @@ fn a_customers_key_covers_every_object_and_opens_nothing_under_another() {
     cycle::find(mounted.dir());
     mounted.stop();
     volume.assert_sound();
+    volume.call("cairnfs", &["audit", NAME]).expect_success("audit under the customer's key");
+    let planted = [("content-type", "text/plain")];
+    let path = format!("/{BUCKET}/planted");
+    seaweed.client().send("PUT", &path, "", &planted, b"plain").unwrap();
+    let audit = volume.call("cairnfs", &["audit", NAME]);
+    assert_eq!(audit.code, Some(3), "{}", audit.stdout);
+    assert!(audit.stdout.contains("planted"), "{}", audit.stdout);
+    seaweed.client().send("DELETE", &path, "", &[], b"").unwrap();
     let away = volume.call("cairnfs", &["volume", "set", NAME, "--sse", "none"]);
     assert_eq!(away.code, Some(1), "{}", away.stderr);
     assert!(away.stderr.contains("create another volume"), "{}", away.stderr);
