@@ -130,10 +130,9 @@ impl MountConfig {
         };
         let dashed = match name {
             "_netdev" => name.to_owned(),
-            _ => name.to_lowercase().replace('_', "-"),
+            _ => dashed(name),
         };
-        if name.is_empty() || name.starts_with("x-") || name.starts_with("X-") || name == "comment"
-        {
+        if is_comment(name) {
             return Ok(());
         }
         if self.apply_word(&dashed, value)? || self.apply_value(&dashed, value)? {
@@ -144,6 +143,13 @@ impl MountConfig {
             (false, None) if self.apply_kernel_flag(&dashed) => Ok(()),
             _ => Err(unknown("mount option", name, &Self::known_options())),
         }
+    }
+
+    /// Whether an option has a name that means something here, whatever its value is.
+    pub fn knows_option(option: &str) -> bool {
+        let name = option.split('=').next().unwrap_or(option);
+        let dashed = if name == "_netdev" { name.to_owned() } else { dashed(name) };
+        is_comment(name) || Self::known_options().contains(&dashed.as_str())
     }
 
     /// The mode to ask of the store at this start: the one named here, else the volume's own
@@ -268,6 +274,16 @@ impl MountConfig {
     }
 }
 
+/// A name as options have it: they may be written with `_` and capitals too.
+fn dashed(name: &str) -> String {
+    name.to_lowercase().replace('_', "-")
+}
+
+/// Whether an option is for others to read.
+fn is_comment(name: &str) -> bool {
+    name.is_empty() || name.starts_with("x-") || name.starts_with("X-") || name == "comment"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,6 +309,18 @@ mod tests {
         assert_eq!(config.kernel_flags, ["nodev", "noexec"]);
         assert!(!mounted("ro,rw").unwrap().read_only);
         assert!(config.check().is_ok() && MountConfig::default().check().is_ok());
+    }
+
+    #[test]
+    fn a_known_name_with_a_bad_value_is_known() {
+        for option in
+            ["sse=aes265", "memory", "_netdev", "x-y", "allow_other", "nodev", "COMMIT_INTERVAL=5"]
+        {
+            assert!(MountConfig::knows_option(option), "{option}");
+        }
+        for option in ["ssse", "intr", "vers=3"] {
+            assert!(!MountConfig::knows_option(option), "{option}");
+        }
     }
 
     #[test]

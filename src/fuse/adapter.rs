@@ -52,6 +52,7 @@ use super::convert::set_xattr;
 use super::convert::write_flags;
 use super::kernel;
 use super::kernel::Writeback;
+use super::notify::Forget;
 use super::reply;
 use super::reply::Fit;
 use crate::error::Kind;
@@ -70,13 +71,19 @@ pub(super) struct Adapter {
     writeback: Writeback,
     fit: Arc<Fit>,
     fit_plus: Arc<Fit>,
+    forget: Forget,
 }
 
 impl Adapter {
     /// Operations that wait are spawned on `runtime`.
-    pub(super) fn new(vfs: Arc<Vfs>, runtime: Handle, writeback: Writeback) -> Self {
+    pub(super) fn new(
+        vfs: Arc<Vfs>,
+        runtime: Handle,
+        writeback: Writeback,
+        forget: Forget,
+    ) -> Self {
         let (fit, fit_plus) = (Arc::new(Fit::of_names()), Arc::new(Fit::of_attributes()));
-        Self { vfs, runtime, writeback, fit, fit_plus }
+        Self { vfs, runtime, writeback, fit, fit_plus, forget }
     }
 
     fn answer<R: Reply, T: Send + 'static>(
@@ -241,10 +248,14 @@ impl Filesystem for Adapter {
         self.answer(Call("link", ino), reply, linked, reply::entry);
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let (vfs, ino) = (self.vfs.clone(), Ino(ino.0));
-        let opened = async move { vfs.open(ino, open_flags(flags.0)).await };
-        self.answer(Call("open", ino), reply, opened, reply::opened);
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let (vfs, caller, ino) = (self.vfs.clone(), Caller::from(req), Ino(ino.0));
+        let opened = async move { vfs.open(caller, ino, open_flags(flags.0)).await };
+        let forget = self.forget.clone();
+        self.answer(Call("open", ino), reply, opened, move |reply, opened| {
+            forget.attributes_if(opened.mode_changed, ino);
+            reply::opened(reply, opened);
+        });
     }
 
     fn create(
@@ -298,7 +309,11 @@ impl Filesystem for Adapter {
         let data = Bytes::copy_from_slice(data);
         let size = u32::try_from(data.len()).expect("a request is smaller than 4 GiB");
         let written = async move { vfs.write(ino, fh.0, offset, data, flags).await };
-        self.answer(Call("write", ino), reply, written, move |reply, ()| reply.written(size));
+        let forget = self.forget.clone();
+        self.answer(Call("write", ino), reply, written, move |reply, mode_changed| {
+            forget.attributes_if(mode_changed, ino);
+            reply.written(size);
+        });
     }
 
     /// Nothing waits for a close; the kernel learns from ENOSYS that it need not ask.
@@ -458,7 +473,7 @@ impl Filesystem for Adapter {
 
     fn fallocate(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         offset: u64,
@@ -466,9 +481,14 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let (vfs, ino) = (self.vfs.clone(), Ino(ino.0));
-        let done = async move { vfs.fallocate(ino, offset, length, allocate(mode)?).await };
-        self.answer(Call("fallocate", ino), reply, done, reply::empty);
+        let (vfs, caller, ino) = (self.vfs.clone(), Caller::from(req), Ino(ino.0));
+        let range = (offset, length);
+        let done = async move { vfs.fallocate(caller, ino, range, allocate(mode)?).await };
+        let forget = self.forget.clone();
+        self.answer(Call("fallocate", ino), reply, done, move |reply, mode_changed| {
+            forget.attributes_if(mode_changed, ino);
+            reply.ok();
+        });
     }
 
     fn lseek(
@@ -480,9 +500,13 @@ impl Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let (vfs, ino) = (self.vfs.clone(), Ino(ino.0));
+        let (vfs, forget, ino) = (self.vfs.clone(), self.forget.clone(), Ino(ino.0));
         let found = async move {
             let Ok(offset) = u64::try_from(offset) else { return Ok(None) };
+            if vfs.is_written(ino) {
+                // Pages that a mapping or a cached write changed lie in the kernel still.
+                forget.pages(ino).await;
+            }
             match vfs.lseek(ino, offset, seek(whence)?).await {
                 Err(error) if error.kind() == Kind::Range => Ok(None),
                 found => found.map(Some),

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::OnceLock;
 
 use fuser::INodeNo;
 use fuser::Notifier;
@@ -15,6 +17,39 @@ use crate::types::Ino;
 pub(super) struct DeviceNumber {
     pub(super) major: u32,
     pub(super) minor: u32,
+}
+
+/// What operations make the kernel forget. Says nothing before the session begins.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Forget(Arc<OnceLock<Notifier>>);
+
+impl Forget {
+    /// The session begins.
+    pub(super) fn begin(&self, notifier: Notifier) {
+        // A mount has one session.
+        let _first = self.0.set(notifier);
+    }
+
+    /// Makes the kernel ask for attributes again, if `changed`. It waits for no page, so a session
+    /// thread may do it before it answers.
+    pub(super) fn attributes_if(&self, changed: bool, ino: Ino) {
+        if let (true, Some(notifier)) = (changed, self.0.get())
+            && let Err(error) = notifier.inval_inode(INodeNo(ino.0), -1, 0)
+        {
+            tracing::debug!(%error, %ino, "the kernel knows no attributes");
+        }
+    }
+
+    /// Makes the kernel send the pages that it has not sent yet, and drop them.
+    pub(super) async fn pages(&self, ino: Ino) {
+        let forget = self.clone();
+        let sent = tokio::task::spawn_blocking(move || {
+            forget.0.get().map(|notifier| invalidate(notifier, &[ino]))
+        });
+        if sent.await.is_err() {
+            tracing::warn!(%ino, "the kernel was not asked for pages");
+        }
+    }
 }
 
 /// Drops the pages and attributes that the kernel has of `inodes`; how many it would not drop.

@@ -26,6 +26,7 @@ use super::mountpoint::check_mount_point;
 use super::mountpoint::status;
 use super::notify;
 use super::notify::DeviceNumber;
+use super::notify::Forget;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -71,8 +72,9 @@ pub fn mount(
     runtime: Handle,
 ) -> Result<Mounted> {
     let writeback = if options.writeback { Writeback::On } else { Writeback::Off };
-    let adapter = Adapter::new(vfs.clone(), runtime, writeback);
-    Ok(Mounted { vfs, session: start(adapter, dir, options)? })
+    let forget = Forget::default();
+    let adapter = Adapter::new(vfs.clone(), runtime, writeback, forget.clone());
+    Ok(Mounted { vfs, session: start(adapter, dir, options, &forget)? })
 }
 
 impl Mounted {
@@ -205,10 +207,15 @@ impl Running {
     }
 }
 
-fn start(filesystem: impl Filesystem, dir: &Path, options: &MountOptions) -> Result<Running> {
+fn start(
+    filesystem: impl Filesystem,
+    dir: &Path,
+    options: &MountOptions,
+    forget: &Forget,
+) -> Result<Running> {
     let dir = check_mount_point(dir, options.occupied)?;
     let device = device::attach(&dir, options)?;
-    let started = shake_hands(filesystem, device, &dir);
+    let started = shake_hands(filesystem, device, &dir, forget);
     if started.is_err()
         && let Err(error) = device::detach(&dir, Detach::Lazily)
     {
@@ -224,7 +231,12 @@ fn start(filesystem: impl Filesystem, dir: &Path, options: &MountOptions) -> Res
     Ok(running)
 }
 
-fn shake_hands(filesystem: impl Filesystem, device: OwnedFd, dir: &Path) -> Result<Running> {
+fn shake_hands(
+    filesystem: impl Filesystem,
+    device: OwnedFd,
+    dir: &Path,
+    forget: &Forget,
+) -> Result<Running> {
     let mut config = Config::default();
     config.acl = SessionACL::All;
     config.n_threads = Some(SESSION_THREADS);
@@ -232,6 +244,7 @@ fn shake_hands(filesystem: impl Filesystem, device: OwnedFd, dir: &Path) -> Resu
     let session = Session::from_fd(filesystem, device, SessionACL::All, config)
         .map_err(|cause| Error::new(Kind::Internal, "the kernel does not agree").because(cause))?;
     let notifier = session.notifier();
+    forget.begin(notifier.clone());
     let (sender, ended) = watch::channel(false);
     thread::Builder::new().name("fuse-session".to_owned()).spawn(move || {
         if let Err(error) = session.run() {
@@ -285,7 +298,7 @@ mod tests {
 
     fn mounted(dir: &Path) -> Running {
         let options = MountOptions { fsname: "fake,volume".into(), ..Default::default() };
-        start(Empty, dir, &options).unwrap()
+        start(Empty, dir, &options, &Forget::default()).unwrap()
     }
 
     fn lines(path: &str, dir: &Path) -> Vec<String> {
@@ -303,7 +316,8 @@ mod tests {
         let bdi = format!("/sys/class/bdi/{}:{}/read_ahead_kb", number.major, number.minor);
         assert_eq!(fs::read_to_string(bdi).unwrap().trim(), "1024");
         assert!(lines("/run/mount/utab", dir.path())[0].contains("uhelper=cairnfs"));
-        let busy = start(Empty, dir.path(), &MountOptions::default()).err().unwrap();
+        let busy =
+            start(Empty, dir.path(), &MountOptions::default(), &Forget::default()).err().unwrap();
         assert_eq!(busy.kind(), Kind::Busy);
 
         let held = fs::File::open(dir.path()).unwrap();

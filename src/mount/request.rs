@@ -78,9 +78,10 @@ impl StartRequest {
         Ok(config)
     }
 
-    /// Drops options that nobody knows (`mount -s`).
+    /// Drops options that nobody knows (`mount -s`). One that is known and has a bad value stays
+    /// an error: a misspelt `sse=` must not mount without encryption.
     pub fn drop_unknown_options(&mut self) {
-        self.options.retain(|option| MountConfig::default().apply_option(option).is_ok());
+        self.options.retain(|option| MountConfig::knows_option(option));
     }
 
     /// The options as the file system is mounted with.

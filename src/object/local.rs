@@ -10,8 +10,10 @@ use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::ops::Range;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -178,7 +180,8 @@ impl Root {
         loop {
             let number = self.temporaries.fetch_add(1, Relaxed);
             let path = directory.join(format!("{}-{number}", std::process::id()));
-            match File::create_new(&path) {
+            // Nobody else's: what stands in a file of mode 0600 must not be read here.
+            match File::options().write(true).create_new(true).mode(0o600).open(&path) {
                 // Another machine, or a dead process of the same number, uses this name.
                 Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(cause) => return Err(cause),
@@ -200,7 +203,7 @@ impl Root {
         if self.known.lock().contains(directory) {
             return Ok(());
         }
-        match fs::create_dir(directory) {
+        match fs::DirBuilder::new().mode(0o700).create(directory) {
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
                 let parent = directory.parent().ok_or(cause)?;

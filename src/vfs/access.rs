@@ -214,12 +214,14 @@ pub(super) fn set_owner(
 }
 
 /// Takes set-user-id, and set-group-id where it means execution with the group, as Linux does on
-/// chown, and on write and truncate by anybody but root.
-pub(super) fn kill_set_id(inode: &mut Inode) {
+/// chown, and on write, truncate and fallocate by anybody but root. Whether there was one.
+pub(super) fn kill_set_id(inode: &mut Inode) -> bool {
+    let before = inode.mode;
     inode.mode &= !mode::SUID;
     if inode.mode & mode::GROUP_EXEC != 0 {
         inode.mode &= !mode::SGID;
     }
+    inode.mode != before
 }
 
 /// Sets or removes the access ACL. The mode follows it; an ACL that says no more than the mode is

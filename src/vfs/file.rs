@@ -29,10 +29,10 @@ use crate::volume::Written;
 impl Vfs {
     /// open. The handle is counted before the inode is looked up, so that an unlink that happens
     /// meanwhile either sees it or is seen.
-    pub async fn open(&self, ino: Ino, flags: OpenFlags) -> Result<Opened> {
+    pub async fn open(&self, caller: Caller, ino: Ino, flags: OpenFlags) -> Result<Opened> {
         let handle = self.handles.open(ino, flags, self.volume.readahead_bytes());
-        match self.open_inode(ino, flags).await {
-            Ok(()) => Ok(Opened { handle, keep_cache: true }),
+        match self.open_inode(caller, ino, flags).await {
+            Ok(mode_changed) => Ok(Opened { handle, keep_cache: true, mode_changed }),
             Err(error) => {
                 self.release(ino, handle).await;
                 Err(error)
@@ -40,15 +40,12 @@ impl Vfs {
         }
     }
 
-    async fn open_inode(&self, ino: Ino, flags: OpenFlags) -> Result<()> {
+    async fn open_inode(&self, caller: Caller, ino: Ino, flags: OpenFlags) -> Result<bool> {
         let inode = self.meta.inode(ino).await?;
         if inode.is(mode::DIRECTORY) {
             return Err(Error::new(Kind::IsDirectory, "a directory is not opened as a file"));
         }
-        if flags.truncate {
-            self.resize(Caller::ROOT, ino, 0).await?;
-        }
-        Ok(())
+        if flags.truncate { self.resize(caller, ino, 0).await } else { Ok(false) }
     }
 
     /// create and open (mknod of a regular file and open in one).
@@ -61,7 +58,8 @@ impl Vfs {
         flags: OpenFlags,
     ) -> Result<(Attr, Opened)> {
         let attr = self.make(caller, parent, name, new).await?;
-        let opened = self.open(attr.ino, OpenFlags { truncate: false, ..flags }).await?;
+        let flags = OpenFlags { truncate: false, ..flags };
+        let opened = self.open(caller, attr.ino, flags).await?;
         Ok((attr, opened))
     }
 
@@ -87,7 +85,8 @@ impl Vfs {
         read.map_err(|error| error.with("inode", ino))
     }
 
-    /// write: all of it or an error.
+    /// write: all of it or an error. Whether the inode lost set-user-id or set-group-id by it, which
+    /// the kernel does not know.
     pub async fn write(
         &self,
         ino: Ino,
@@ -95,25 +94,31 @@ impl Vfs {
         offset: u64,
         data: Bytes,
         flags: WriteFlags,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let length = data.len() as u64;
         let end = offset.checked_add(length).filter(|end| *end <= FILE_SIZE_MAX);
         let end = end.ok_or_else(|| Error::new(Kind::TooBig, "a file ends at 2^63 - 1 bytes"))?;
         if length == 0 {
-            return Ok(());
+            return Ok(false);
         }
         let contents = &self.contents;
         contents.reserve(length).await;
         let written = self.write_reserved(ino, offset, &data, flags).await;
-        match written {
-            Ok(content) => contents.sent(content, &(offset..end)),
+        let mode_changed = match written {
+            Ok((content, mode_changed)) => {
+                contents.sent(content, &(offset..end));
+                mode_changed
+            }
             Err(error) => {
                 contents.give_back(length);
                 return Err(error);
             }
-        }
+        };
         let sync = flags.sync || self.handles.find(handle).is_some_and(|handle| handle.sync);
-        if sync { contents.sync().await } else { Ok(()) }
+        if sync {
+            contents.sync().await?;
+        }
+        Ok(mode_changed)
     }
 
     async fn write_reserved(
@@ -122,7 +127,7 @@ impl Vfs {
         offset: u64,
         data: &Bytes,
         flags: WriteFlags,
-    ) -> Result<ContentId> {
+    ) -> Result<(ContentId, bool)> {
         transact!(self.meta.store(), |txn| self.put_bytes(txn, ino, (offset, data), flags).await)
     }
 
@@ -132,7 +137,7 @@ impl Vfs {
         ino: Ino,
         (offset, data): (u64, &Bytes),
         flags: WriteFlags,
-    ) -> Result<ContentId> {
+    ) -> Result<(ContentId, bool)> {
         let mut inode = regular(txn, ino).await?;
         // Taken after the read that commit checks, so that an inode's changes have their numbers
         // in the order of their commits: a cut hides what has a smaller one.
@@ -144,13 +149,11 @@ impl Vfs {
         inode.size = inode.size.max(offset + data.len() as u64);
         inode.mtime = self.meta.ambient.now();
         inode.ctime = inode.mtime;
-        if flags.kill_suid {
-            access::kill_set_id(&mut inode);
-        }
+        let mode_changed = flags.kill_suid && access::kill_set_id(&mut inode);
         txn.put(key::inode(ino), inode.encode());
         let (contents, data) = (self.contents.clone(), data.clone());
         txn.then(move || contents.put(Written { ino, content, offset, data, seq }));
-        Ok(content)
+        Ok((content, mode_changed))
     }
 
     /// fsync and fdatasync.

@@ -14,6 +14,8 @@ use crate::types::Ino;
 pub struct Handle {
     /// What is open.
     pub ino: Ino,
+    /// Open to write: the kernel may hold pages of it that were not sent yet.
+    pub write: bool,
     /// O_SYNC or O_DSYNC: each write is answered after its epoch.
     pub sync: bool,
     /// Where its reader is.
@@ -36,6 +38,7 @@ impl Handles {
     pub fn open(&self, ino: Ino, flags: OpenFlags, readahead_bytes_max: u64) -> u64 {
         let handle = Handle {
             ino,
+            write: flags.write,
             sync: flags.sync,
             readahead: Mutex::new(Readahead::new(readahead_bytes_max)),
         };
@@ -68,6 +71,11 @@ impl Handles {
     /// Every inode that is open.
     pub fn inodes(&self) -> Vec<Ino> {
         self.0.lock().counts.keys().copied().collect()
+    }
+
+    /// Whether a handle of `ino` is open to write.
+    pub fn is_written(&self, ino: Ino) -> bool {
+        self.0.lock().open.values().any(|handle| handle.ino == ino && handle.write)
     }
 
     /// Whether a handle of `ino` is open.

@@ -68,6 +68,11 @@ impl Vfs {
         self.handles.inodes()
     }
 
+    /// Whether the kernel may hold pages of `ino` that it has not sent yet.
+    pub fn is_written(&self, ino: Ino) -> bool {
+        self.handles.is_written(ino)
+    }
+
     /// Bytes that a sparse file has allocated.
     async fn allocated(&self, inode: &Inode) -> Result<u64> {
         self.contents.allocated(inode.content, &inode.cuts).await

@@ -27,7 +27,7 @@ impl Vfs {
         let handle = self.handles.open(ino, OpenFlags::default(), 0);
         match self.directory(ino).await {
             // Nobody else changes the directory, so the kernel's copy of a listing stays true.
-            Ok(_) => Ok(Opened { handle, keep_cache: true }),
+            Ok(_) => Ok(Opened { handle, keep_cache: true, mode_changed: false }),
             Err(error) => {
                 self.releasedir(ino, handle).await;
                 Err(error)

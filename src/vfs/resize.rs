@@ -26,22 +26,20 @@ use crate::volume::Contents;
 
 /// What a change of size left to do.
 enum Step {
-    Done,
+    /// Whether the mode lost set-user-id or set-group-id.
+    Done(bool),
     /// The inode has too many cuts; they must reach the extents first.
     Crowded,
 }
 
 impl Vfs {
-    /// Truncates or grows a file.
-    pub(super) async fn resize(&self, caller: Caller, ino: Ino, size: u64) -> Result<()> {
+    /// Truncates or grows a file. Whether it lost set-user-id or set-group-id.
+    pub(super) async fn resize(&self, caller: Caller, ino: Ino, size: u64) -> Result<bool> {
         if size > FILE_SIZE_MAX {
             return Err(Error::new(Kind::TooBig, "a file ends at 2^63 - 1 bytes"));
         }
         let new_content = (size == 0).then(|| self.meta.ids.content());
-        self.reshape(ino, move |txn, contents, inode, seq| {
-            if caller.uid != 0 {
-                access::kill_set_id(inode);
-            }
+        self.reshape(caller, ino, move |txn, contents, inode, seq| {
             match new_content {
                 Some(content) => replace_content(txn, contents, inode, content),
                 None if size < inode.size => cut(txn, contents, ino, inode, (size, u64::MAX), seq),
@@ -53,14 +51,21 @@ impl Vfs {
         .await
     }
 
-    /// fallocate. Space is never reserved: the store has no way to promise it.
-    pub async fn fallocate(&self, ino: Ino, offset: u64, length: u64, how: Allocate) -> Result<()> {
+    /// fallocate. Space is never reserved: the store has no way to promise it. Whether the inode
+    /// lost set-user-id or set-group-id by it, which the kernel does not know.
+    pub async fn fallocate(
+        &self,
+        caller: Caller,
+        ino: Ino,
+        (offset, length): (u64, u64),
+        how: Allocate,
+    ) -> Result<bool> {
         let end = offset.checked_add(length).filter(|end| *end <= FILE_SIZE_MAX);
         let end = end.ok_or_else(|| Error::new(Kind::TooBig, "a file ends at 2^63 - 1 bytes"))?;
         if length == 0 {
             return Err(Error::new(Kind::Invalid, "a range to allocate is not empty"));
         }
-        self.reshape(ino, move |txn, contents, inode, seq| {
+        self.reshape(caller, ino, move |txn, contents, inode, seq| {
             let hides = matches!(
                 how,
                 Allocate::PunchHole | Allocate::ZeroRange | Allocate::ZeroRangeKeepSize
@@ -82,14 +87,16 @@ impl Vfs {
     /// too many cuts.
     async fn reshape(
         &self,
+        caller: Caller,
         ino: Ino,
         change: impl Fn(&mut Txn, &Contents, &mut Inode, WriteSeq) + Send + Sync,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         loop {
-            let step: Result<Step> =
-                transact!(self.meta.store(), |txn| self.try_reshape(txn, ino, &change).await);
+            let step: Result<Step> = transact!(self.meta.store(), |txn| {
+                self.try_reshape(txn, (caller, ino), &change).await
+            });
             match step? {
-                Step::Done => return Ok(()),
+                Step::Done(mode_changed) => return Ok(mode_changed),
                 Step::Crowded => self.contents.settle_cuts(ino).await?,
             }
         }
@@ -98,7 +105,7 @@ impl Vfs {
     async fn try_reshape(
         &self,
         txn: &mut Txn,
-        ino: Ino,
+        (caller, ino): (Caller, Ino),
         change: &(impl Fn(&mut Txn, &Contents, &mut Inode, WriteSeq) + Send + Sync),
     ) -> Result<Step> {
         let mut inode = regular(txn, ino).await?;
@@ -107,11 +114,12 @@ impl Vfs {
         if inode.cuts.len() >= CUTS_MAX {
             return Ok(Step::Crowded);
         }
+        let mode_changed = caller.uid != 0 && access::kill_set_id(&mut inode);
         change(txn, &self.contents, &mut inode, seq);
         inode.mtime = self.meta.ambient.now();
         inode.ctime = inode.mtime;
         txn.put(key::inode(ino), inode.encode());
-        Ok(Step::Done)
+        Ok(Step::Done(mode_changed))
     }
 
     /// lseek to data or to a hole. `Kind::Range` (ENXIO) at or past the end, or without data.

@@ -132,6 +132,8 @@ pub struct Opened {
     pub handle: u64,
     /// The kernel may keep the pages it has of this inode.
     pub keep_cache: bool,
+    /// The inode lost set-user-id or set-group-id, which the kernel does not know.
+    pub mode_changed: bool,
 }
 
 /// What a write came with.

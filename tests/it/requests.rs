@@ -128,7 +128,7 @@ impl Store {
     async fn write_file(&self, parent: Ino, name: &str, bytes: Vec<u8>) -> Ino {
         let ino = self.make(parent, name, FileKind::Regular).await.ino;
         let flags = OpenFlags { write: true, ..OpenFlags::default() };
-        let handle = self.vfs.open(ino, flags).await.unwrap().handle;
+        let handle = self.vfs.open(Caller::ROOT, ino, flags).await.unwrap().handle;
         let bytes = Bytes::from(bytes);
         for at in (0..bytes.len()).step_by(REQUEST_BYTES) {
             let piece = bytes.slice(at..bytes.len().min(at + REQUEST_BYTES));
@@ -145,7 +145,7 @@ impl Store {
 
     /// Reads a range in requests of the kernel's size.
     async fn read(&self, ino: Ino, at: usize, length: usize) -> Vec<u8> {
-        let handle = self.vfs.open(ino, OpenFlags::default()).await.unwrap().handle;
+        let handle = self.vfs.open(Caller::ROOT, ino, OpenFlags::default()).await.unwrap().handle;
         let mut bytes = Vec::new();
         while bytes.len() < length {
             let size = u32::try_from((length - bytes.len()).min(REQUEST_BYTES)).unwrap();
@@ -160,7 +160,7 @@ impl Store {
 
     /// Reads pages of a file at random, one after the other, each of which must be right.
     async fn read_pages(&self, ino: Ino, bytes: &[u8], count: u64) {
-        let handle = self.vfs.open(ino, OpenFlags::default()).await.unwrap().handle;
+        let handle = self.vfs.open(Caller::ROOT, ino, OpenFlags::default()).await.unwrap().handle;
         let mut random = SmallRng::seed_from_u64(1);
         for _ in 0..count {
             let at = random.random_range(0..bytes.len() / PAGE_BYTES) * PAGE_BYTES;
@@ -229,7 +229,7 @@ async fn a_small_append_and_its_fsync_are_one_put() {
     let store = Store::whole("appends").await;
     let ino = store.make(Ino::ROOT, "log", FileKind::Regular).await.ino;
     let flags = OpenFlags { write: true, ..OpenFlags::default() };
-    let handle = store.vfs.open(ino, flags).await.unwrap().handle;
+    let handle = store.vfs.open(Caller::ROOT, ino, flags).await.unwrap().handle;
     store.vfs.fsync(ino).await.unwrap();
     let before = store.counts();
     for n in 0..100 {
@@ -408,7 +408,7 @@ async fn pages_written_over_a_stream_are_read_block_by_block_and_not_page_by_pag
     let ino = store.write_file(Ino::ROOT, "file", bytes.clone()).await;
     store.vfs.sync().await.unwrap();
     let flags = OpenFlags { write: true, ..OpenFlags::default() };
-    let handle = store.vfs.open(ino, flags).await.unwrap().handle;
+    let handle = store.vfs.open(Caller::ROOT, ino, flags).await.unwrap().handle;
     for at in (0..bytes.len()).step_by(4 * PAGE_BYTES) {
         let page = tools::noise(at as u64, PAGE_BYTES);
         bytes[at..at + PAGE_BYTES].copy_from_slice(&page);

@@ -318,7 +318,7 @@ async fn perform(vfs: &Vfs, op: &Op) -> cairnfs::error::Result<()> {
         Op::Write { path, offset, len, fill } => {
             let ino = lookup(vfs, *path).await?.ino;
             let data = Bytes::from(vec![*fill; *len]);
-            vfs.write(ino, 0, *offset as u64, data, WriteFlags::default()).await
+            vfs.write(ino, 0, *offset as u64, data, WriteFlags::default()).await.map(drop)
         }
         Op::Truncate(path, size) => {
             let ino = lookup(vfs, *path).await?.ino;
@@ -327,7 +327,8 @@ async fn perform(vfs: &Vfs, op: &Op) -> cairnfs::error::Result<()> {
         }
         Op::Punch { path, offset, len } => {
             let ino = lookup(vfs, *path).await?.ino;
-            vfs.fallocate(ino, *offset as u64, *len as u64, Allocate::PunchHole).await
+            let range = (*offset as u64, *len as u64);
+            vfs.fallocate(Caller::ROOT, ino, range, Allocate::PunchHole).await.map(drop)
         }
         Op::Rename(from, to) => {
             let (parent, new_parent) = (dir(vfs, *from).await?, dir(vfs, *to).await?);
