@@ -1,6 +1,9 @@
 //! Finds the config file, reads it, lays the call's own settings over it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,13 +51,15 @@ struct Entry {
 
 impl Config {
     /// Reads `explicit`, else `$CAIRNFS_CONFIG`, else the first of `~/.config/cairnfs/config.toml`
-    /// and `/etc/cairnfs/config.toml` that exists; none is a config without volumes. `set` holds
-    /// overrides as `volumes.NAME.KEY=VALUE`; they never weaken a volume's encryption.
+    /// and `/etc/cairnfs/config.toml` that exists; none is a config without volumes. Root passes
+    /// over a home that is somebody else's, as sudo may leave it. `set` holds overrides as
+    /// `volumes.NAME.KEY=VALUE`; they never weaken a volume's encryption.
     pub fn load(explicit: Option<&Path>, lookup: Lookup<'_>, set: &[String]) -> Result<Self> {
         let named = explicit.map(Path::to_owned).or_else(|| lookup(VARIABLE).map(PathBuf::from));
         let home = lookup("HOME").map(|home| Path::new(&home).join(USER_FILE));
         let usual: Vec<_> = home.into_iter().chain([PathBuf::from(SYSTEM_FILE)]).collect();
-        let found = named.clone().or_else(|| usual.iter().find(|path| path.exists()).cloned());
+        let fits = |path: &&PathBuf| path.exists() && (!is_root() || owner(path) == Some(0));
+        let found = named.clone().or_else(|| usual.iter().find(fits).cloned());
         let mut config = match found {
             Some(path) => Self::read(&path)?,
             None => Self {
@@ -260,10 +265,40 @@ fn check_name(name: &str) -> Result<()> {
         .hint("use letters, digits, `-` and `_`, at most 64"))
 }
 
+/// Reads a config file, which may name a command to be run: so only its user and root may have
+/// written it.
 fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|cause| {
+    let read = || {
+        let mut file = File::open(path)?;
+        let status = file.metadata()?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok((text, status.uid(), status.mode()))
+    };
+    let (text, owner, mode) = read().map_err(|cause: std::io::Error| {
         Error::new(Kind::Config, format!("cannot read the config file `{}`", path.display()))
             .because(cause)
             .hint("name another file with `--config`, or correct `CAIRNFS_CONFIG`")
-    })
+    })?;
+    let shown = path.display();
+    let user = rustix::process::geteuid().as_raw();
+    let strangers = mode & 0o022;
+    if strangers != 0 && mode & 0o170_000 == 0o100_000 {
+        let message = format!("others can change the config file `{shown}`");
+        return Err(Error::new(Kind::Config, message).hint(format!("run `chmod go-w {shown}`")));
+    }
+    if owner != 0 && owner != user {
+        let message = format!("the config file `{shown}` belongs to user {owner}");
+        return Err(Error::new(Kind::Config, message)
+            .hint("copy it to a file of your own: it can name commands that you would run"));
+    }
+    Ok(text)
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn owner(path: &Path) -> Option<u32> {
+    std::fs::metadata(path).map(|status| status.uid()).ok()
 }

@@ -272,6 +272,33 @@ fn files_are_looked_for_in_order() {
 }
 
 #[test]
+fn a_config_that_others_may_have_written_is_not_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(".config/cairnfs/config.toml");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, "[volumes.mine]\nprovider = \"memory\"\n").unwrap();
+    for mode in [0o620, 0o602, 0o666] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let error = Config::load(Some(&path), &nothing, &[]).unwrap_err();
+        assert!(error.to_string().starts_with("others can change the config file"), "{error}");
+        assert!(error.hint_text().unwrap().starts_with("run `chmod go-w "), "{error}");
+    }
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(Config::load(Some(&path), &nothing, &[]).is_ok());
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        let error = Config::load(Some(&path), &nothing, &[]).unwrap_err();
+        assert!(error.to_string().contains("belongs to user 65534"), "{error}");
+        // Found in a home that sudo left: passed over, not run.
+        let home = dir.path().to_str().unwrap().to_owned();
+        let kept = |name: &str| (name == "HOME").then(|| home.clone());
+        let config = Config::load(None, &kept, &[]).unwrap();
+        assert_ne!(config.origin(), Some(path.as_path()));
+    }
+}
+
+#[test]
 fn a_providers_file_is_found_beside_the_config_and_holds_rows_only() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.toml");

@@ -29,6 +29,7 @@ mod bad_input;
 mod audit;
 mod matrix;
 mod keys;
+mod kernel_cache;
 mod seven;
 mod audit_keys;
 mod audit_page;
