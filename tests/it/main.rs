@@ -30,6 +30,7 @@ mod audit;
 mod matrix;
 mod keys;
 mod seven;
+mod audit_fix;
 mod audit_keys;
 mod audit_page;
 mod audit_scale;
