@@ -226,7 +226,8 @@ impl Audit<'_> {
         if let Some(name) = self.volume.lost_metadata(&self.survey.pace).await?.names.first() {
             // What cannot be read whole does not tell what is needed.
             let mut repair = Repair::default();
-            repair.fail(format!("nothing was repaired: `{name}` of the metadata is missing"));
+            let what = "of the metadata is missing: restore it first";
+            repair.fail(format!("nothing was repaired: `{name}` {what}"));
             return Ok(repair);
         }
         let asked = AtomicU64::new(0);
