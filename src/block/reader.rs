@@ -11,6 +11,7 @@ use super::FrameSource;
 use super::Land;
 use super::arrival::Arrival;
 use super::footer::check_header;
+use super::footer::open_block;
 use super::footer::read_footer;
 use super::footer::tail_bytes;
 use super::frame::FrameRef;
@@ -67,6 +68,11 @@ impl BlockReader {
             tail = self.get(block, size - needed..size).await?;
         }
         read_footer(&self.key, block, size, &tail)
+    }
+
+    /// Verifies the bytes of a whole block.
+    pub fn verify(&self, block: BlockId, bytes: &Bytes) -> Result<()> {
+        open_block(&self.key, block, bytes).map(drop)
     }
 
     async fn fetch_run(&self, block: BlockId, frames: &[FrameRef], run: Run, land: &Land<'_>) {

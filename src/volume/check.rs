@@ -56,7 +56,7 @@ impl Core {
     }
 
     /// Whether metadata names a block, or is about to delete it.
-    async fn is_known(&self, id: BlockId) -> Result<bool> {
+    pub(super) async fn is_known(&self, id: BlockId) -> Result<bool> {
         // In this order: a block that loses its record meanwhile is among the reclaims by then.
         if self.meta.store().get(&key::block(id)).await?.is_some() {
             return Ok(true);

@@ -29,6 +29,8 @@ mod epoch;
 mod upkeep;
 mod sweep;
 mod check;
+mod pace;
+mod census;
 mod repair;
 mod posture;
 mod start;
@@ -37,15 +39,17 @@ pub mod sabotage;
 #[cfg(test)]
 mod testing;
 
+pub use census::Census;
+pub use census::LostMetadata;
 pub use content::Pattern;
 pub use contents::CUTS_MAX;
 pub use contents::Contents;
 pub use contents::Written;
 pub use delete::Deleted;
+pub use pace::Pace;
 pub use posture::FilePosture;
-pub use repair::Census;
+pub use repair::Nulls;
 pub use repair::Rewrite;
-pub use repair::Writer;
 pub use start::Parts;
 
 use std::path::PathBuf;

@@ -1,15 +1,25 @@
 //! Volumes in memory for the tests of this module. Compiled for tests only.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ambient::Ambient;
 use crate::config::Credentials;
 use crate::config::Fencing;
 use crate::config::MountConfig;
 use crate::config::SseVerify;
 use crate::config::VolumeConfig;
+use crate::crypto::NameKey;
+use crate::meta::kv::Engine;
 use crate::object::Bucket;
 use crate::object::MemoryStore;
 use crate::object::Policy;
 use crate::provider::Matrix;
 use crate::provider::SseMode;
+use crate::types::SessionId;
+use crate::types::VolumeId;
+use crate::volume::Parts;
+use crate::volume::Volume;
 use crate::volume::host::Host;
 
 /// A volume's config at a provider of the matrix.
@@ -51,4 +61,34 @@ pub(super) fn rebooted() -> Host {
 /// This machine, under an id of its own also where it has none.
 pub(super) fn this() -> Host {
     Host { machine_id: "machine".to_owned(), ..Host::this().unwrap() }
+}
+
+/// A volume over these, open to write.
+pub(super) async fn volume(bucket: Bucket, engine: Arc<dyn Engine>) -> Arc<Volume> {
+    started(bucket, engine, Some(SessionId(1))).await
+}
+
+/// A volume over these, open to read.
+pub(super) async fn volume_to_read(bucket: Bucket, engine: Arc<dyn Engine>) -> Arc<Volume> {
+    started(bucket, engine, None).await
+}
+
+async fn started(
+    bucket: Bucket,
+    engine: Arc<dyn Engine>,
+    session: Option<SessionId>,
+) -> Arc<Volume> {
+    let parts = Parts {
+        bucket,
+        engine,
+        id: VolumeId([7; 16]),
+        block_bytes: 1 << 18,
+        names: NameKey::new([7; 32]),
+        session,
+        memory_bytes: 64 << 20,
+        commit_interval: Duration::from_secs(3600),
+        readahead_bytes: 0,
+        ambient: Ambient::seeded(2),
+    };
+    Volume::start(parts).await.unwrap()
 }

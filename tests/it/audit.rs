@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs an audit; its exit code and its report.
 #[track_caller]
-fn audit(volume: &TestVolume, args: &[&str]) -> (Option<i32>, Value) {
+pub(crate) fn audit(volume: &TestVolume, args: &[&str]) -> (Option<i32>, Value) {
     let ended = volume.call("cairnfs", &[&["audit", NAME, "--json"], args].concat());
     let report = serde_json::from_str(&ended.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}{}", ended.stdout, ended.stderr));
@@ -30,13 +30,19 @@ fn audit(volume: &TestVolume, args: &[&str]) -> (Option<i32>, Value) {
 }
 
 pub(crate) fn enable_versioning(client: &S3Client) {
-    let on = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-    let answer = client.send("PUT", &format!("/{BUCKET}"), "versioning=", &[], on).unwrap();
+    set_versioning(client, "Enabled");
+}
+
+pub(crate) fn set_versioning(client: &S3Client, status: &str) {
+    let body =
+        format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
+    let (path, body) = (format!("/{BUCKET}"), body.as_bytes());
+    let answer = client.send("PUT", &path, "versioning=", &[], body).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
 /// What each version with bytes says of its encryption, by key and id.
-fn postures(client: &S3Client) -> BTreeMap<(String, String), Option<String>> {
+pub(crate) fn postures(client: &S3Client) -> BTreeMap<(String, String), Option<String>> {
     let head = |(key, id): (String, String)| {
         let (path, query) = (format!("/{BUCKET}/{key}"), format!("versionId={id}"));
         let answer = client.send("HEAD", &path, &query, &[], b"").unwrap();

@@ -31,6 +31,7 @@ mod matrix;
 mod keys;
 mod kernel_cache;
 mod seven;
+mod audit_fix;
 mod audit_keys;
 mod audit_page;
 mod audit_scale;

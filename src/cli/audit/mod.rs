@@ -50,7 +50,7 @@ pub(super) struct AuditArgs {
     /// Write the report as one page to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Ask about so many objects a second at most
+    /// Send so many requests about objects a second at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
     #[command(flatten)]

@@ -1,6 +1,7 @@
-//! What the layers above need of a metadata engine. Five methods, all keys and values bytes.
+//! What the layers above need of a metadata engine. All keys and values are bytes.
 
 use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,6 +33,18 @@ pub trait Engine: Send + Sync + 'static {
     /// the engine keeps its state in something else than objects.
     fn objects(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Numbers of log objects that the present state is read from and that the bucket lacks. Two
+    /// answers are to be compared some time apart: a reader may be told late what is not needed
+    /// any more.
+    async fn holes(&self) -> Result<Vec<RangeInclusive<u64>>> {
+        Ok(Vec::new())
+    }
+
+    /// Whether the present state is, or will be, read from the object of this name.
+    fn needs(&self, _name: &str) -> bool {
+        false
     }
 
     /// An error, with the reason, once the engine can never commit again.

@@ -5,13 +5,16 @@
 mod report;
 mod judge;
 mod tally;
-mod pace;
 mod survey;
 mod fix;
+mod faults;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use futures::TryStreamExt;
 use serde::Deserialize;
@@ -31,7 +34,6 @@ pub use self::report::Sum;
 pub use self::report::Totals;
 pub use self::report::Verdict;
 
-use self::pace::Pace;
 use self::survey::Survey;
 use self::tally::Tally;
 use crate::ambient::Ambient;
@@ -41,20 +43,26 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::object::Bucket;
-use crate::object::BucketFacts;
 use crate::object::Inspector;
 use crate::object::Told;
 use crate::object::Upload;
+use crate::object::name;
+use crate::object::name::Sequence;
 use crate::ops::rfc3339;
 use crate::provider::Matrix;
 use crate::provider::Provider;
 use crate::provider::SseMode;
+use crate::volume::Nulls;
+use crate::volume::Pace;
 use crate::volume::Summary;
 use crate::volume::Volume;
-use crate::volume::Writer;
 
 /// Objects between two words about progress.
 const PROGRESS_EVERY: u64 = 256;
+
+/// Looks at the recorded policy while the mount does not write as it says, and what lies between.
+const LOOKS_MAX: usize = 2;
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// What is wanted of an audit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +71,7 @@ pub struct AuditOptions {
     pub fix: bool,
     /// Tell every row, not only the sums.
     pub rows: bool,
-    /// HEAD requests a second at most.
+    /// Requests about objects a second at most.
     pub rate: Option<u32>,
 }
 
@@ -92,7 +100,7 @@ pub async fn audit(
     options: AuditOptions,
     events: &Events,
 ) -> Result<Report> {
-    let summary = Volume::inspect(config).await?;
+    let summary = summary(volume, config).await?;
     // With the mode of a customer's key, so that it is sent; without a policy, so that the store's
     // answer is judged for what it says.
     let reading = VolumeConfig { sse: Some(summary.sse.clone()), ..config.clone() };
@@ -105,6 +113,30 @@ pub async fn audit(
     };
     let audit = Audit { volume, config, summary: &summary, survey: &survey, events };
     audit.run(options).await
+}
+
+/// What the volume records. A policy that changes right now is waited for, since the mount follows
+/// it a moment after it is recorded.
+async fn summary(volume: &Volume, config: &VolumeConfig) -> Result<Summary> {
+    for _ in 0..LOOKS_MAX {
+        let summary = Volume::inspect(config).await?;
+        if faults::writes_as_recorded(volume, &summary.sse) {
+            return Ok(summary);
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Volume::inspect(config).await
+}
+
+/// Numbers of states by their names, as volumes of this fencing mode name them.
+fn state_number(fencing: &str) -> fn(&str) -> Option<u64> {
+    match fencing {
+        "read-back" => |name| {
+            let (sequence, number, _) = name::parse_claimed(name)?;
+            (sequence == Sequence::State).then_some(number)
+        },
+        _ => name::parse_state,
+    }
 }
 
 struct Audit<'a> {
@@ -123,7 +155,7 @@ impl Audit<'_> {
             true => Some(self.repair().await?),
             false => None,
         };
-        let mut tally = Tally::new(began);
+        let mut tally = Tally::new(began, state_number(&self.summary.fencing));
         self.count(&mut tally, options.rows).await?;
         let missing = self.missing(&mut tally.totals).await?;
         let inspector = Inspector::open(self.config)?;
@@ -155,13 +187,16 @@ impl Audit<'_> {
 
     /// Names of objects that must be there and are not.
     async fn missing(&self, totals: &mut Totals) -> Result<Vec<String>> {
-        let mut missing = self.volume.lost_metadata().await?;
-        totals.metadata_missing = missing.len() as u64;
+        let pace = &self.survey.pace;
+        let lost = self.volume.lost_metadata(pace).await?;
+        let mut missing = lost.names;
+        totals.metadata_missing = lost.objects;
         if !missing.is_empty() {
             // Metadata that cannot be read whole does not tell which blocks must be there.
+            missing.truncate(DETAILS_MAX);
             return Ok(missing);
         }
-        let census = self.volume.census(self.writer(), |name| {
+        let census = self.volume.census(pace, |name| {
             totals.blocks_missing += 1;
             if missing.len() < DETAILS_MAX {
                 missing.push(name);
@@ -189,9 +224,24 @@ impl Audit<'_> {
             let message = format!("the mount still writes as `{writes_as}`, not as `{asked}`");
             return Err(Error::new(Kind::Policy, message).hint("stop it and start it again first"));
         }
+        if let Some(name) = self.volume.lost_metadata(&self.survey.pace).await?.names.first() {
+            // What cannot be read whole does not tell what is needed.
+            let mut repair = Repair::default();
+            let what = "of the metadata is missing: restore it first";
+            repair.fail(format!("nothing was repaired: `{name}` {what}"));
+            return Ok(repair);
+        }
         let asked = AtomicU64::new(0);
         let progress = Progress { events: self.events, asked, repairing: true };
-        fix::fix(self.volume, self.survey, &|| progress.asked()).await
+        fix::fix(self.volume, self.survey, self.nulls().await?, &|| progress.asked()).await
+    }
+
+    /// What becomes of the versions that were written before the bucket kept any.
+    async fn nulls(&self) -> Result<Nulls> {
+        let Some(inspector) = Inspector::open(self.config)? else { return Ok(Nulls::Replaced) };
+        let facts = inspector.facts(&self.survey.asked).await;
+        let keeps = matches!(facts.versioning, Told::Yes(state) if state == "enabled");
+        Ok(if keeps { Nulls::Kept } else { Nulls::Replaced })
     }
 
     async fn count(&self, tally: &mut Tally, rows: bool) -> Result<()> {
@@ -210,14 +260,6 @@ impl Audit<'_> {
             }
         }
         Ok(())
-    }
-
-    fn writer(&self) -> Writer {
-        match (self.volume.is_read_only(), self.summary.held) {
-            (false, _) => Writer::Us,
-            (true, false) => Writer::Nobody,
-            (true, true) => Writer::Another,
-        }
     }
 
     async fn uploads(
@@ -266,71 +308,6 @@ impl Audit<'_> {
             versions: self.survey.versions.clone(),
         }
     }
-
-    fn faults(&self, report: &Report, tally: &Tally) -> Vec<String> {
-        let asked = &self.survey.asked;
-        let own = |part| part != Part::Foreign;
-        let foreign = |part| part == Part::Foreign;
-        let totals = &report.totals;
-        let mut faults = Vec::new();
-        let mut counted = |count: u64, what: &str| {
-            if count > 0 {
-                faults.push(format!("{what}: {count}"));
-            }
-        };
-        let wanted = |what: &str| format!("{what} that are not encrypted as `{asked}` asks");
-        counted(tally.short(own, Standing::Current), &wanted("objects of the volume"));
-        counted(tally.short(own, Standing::Superseded), &wanted("superseded versions"));
-        counted(tally.short(foreign, Standing::Current), &wanted("foreign objects"));
-        counted(
-            tally.short(foreign, Standing::Superseded),
-            &wanted("superseded versions of foreign objects"),
-        );
-        counted(totals.unknown, "objects that the store does not describe");
-        counted(
-            totals.metadata_missing,
-            "tables of the metadata that the bucket lacks, so that blocks were not compared",
-        );
-        counted(totals.blocks_missing, "blocks that the metadata names and the bucket lacks");
-        if !tally.header_seen {
-            faults.push("the volume's header is not listed".to_owned());
-        }
-        faults.extend(missing_states(&tally.states));
-        faults.extend(report.bucket.iter().flat_map(bucket_faults));
-        if let (Told::No(why), Some(facts)) = (&report.scope.versions, &report.bucket)
-            && matches!(&facts.versioning, Told::Yes(state) if state != "off")
-        {
-            faults.push(format!("the bucket keeps versions, and they are not told: {why}"));
-        }
-        faults.extend(report.repair.iter().flat_map(|repair| repair.failures.iter().cloned()));
-        faults
-    }
-
-    fn notes(&self, report: &Report) -> Vec<String> {
-        let totals = &report.totals;
-        let mut notes = Vec::new();
-        if self.survey.asked == SseMode::None {
-            notes.push("the volume's policy asks for no encryption: nothing falls short".into());
-        }
-        if self.config.provider.proof.is_none() && self.survey.asked != SseMode::None {
-            let title = &self.config.provider.title;
-            notes.push(format!("{title} proves nothing: what it documents is trusted"));
-        }
-        let mut counted = |count: u64, what: &str| {
-            if count > 0 {
-                notes.push(format!("{what}: {count}"));
-            }
-        };
-        counted(totals.foreign, "objects and versions that are not the volume's");
-        counted(totals.uploads, "unfinished uploads, which are not the volume's");
-        counted(totals.markers, "delete markers");
-        counted(totals.blocks_unnamed, "blocks under way, or waiting to be deleted");
-        counted(totals.vanished, "objects deleted while the audit ran");
-        if let Told::No(why) = &report.uploads {
-            notes.push(format!("unfinished uploads are not told: {why}"));
-        }
-        notes
-    }
 }
 
 /// The row's name, and that it is not the one that this program was built with, if so.
@@ -340,33 +317,6 @@ fn row_name(row: &Provider) -> String {
         Ok(builtin) if format!("{builtin:?}") == format!("{row:?}") => row.name.clone(),
         Ok(_) | Err(_) => format!("{} (changed by the config)", row.name),
     }
-}
-
-/// States are numbered from 1 without a gap.
-fn missing_states(found: &[u64]) -> Vec<String> {
-    let last = found.iter().max().copied().unwrap_or(0);
-    let missing = (1..=last).filter(|number| !found.contains(number));
-    let mut faults: Vec<_> = missing
-        .map(|number| format!("`{}` is missing", crate::object::name::state(number)))
-        .collect();
-    if last == 0 {
-        faults.push("the volume has no state".to_owned());
-    }
-    faults
-}
-
-fn bucket_faults(facts: &BucketFacts) -> Vec<String> {
-    let mut faults = Vec::new();
-    if facts.public == Told::Yes(true) {
-        faults.push("the bucket's policy lets everybody in".to_owned());
-    }
-    match &facts.key_state {
-        Told::Yes(state) if state != "Enabled" => {
-            faults.push(format!("the key that the volume names is not enabled: {state}"));
-        }
-        Told::Yes(_) | Told::No(_) => {}
-    }
-    faults
 }
 
 struct Progress<'a> {
@@ -382,25 +332,5 @@ impl Progress<'_> {
             // Who is behind gets the next number.
             let _ = self.events.try_send(Event::Asked { objects, repairing: self.repairing });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_that_the_config_changes_is_told_from_the_compiled_one() {
-        let row = Matrix::builtin().unwrap().provider("minio").unwrap();
-        assert_eq!(row_name(&row), "minio");
-        let changed = Provider { delete_batch: 7, ..(*row).clone() };
-        assert_eq!(row_name(&changed), "minio (changed by the config)");
-    }
-
-    #[test]
-    fn a_gap_among_the_states_is_told() {
-        assert!(missing_states(&[2, 1, 3]).is_empty());
-        assert_eq!(missing_states(&[3, 1]), ["`cairnfs.state.00000002` is missing"]);
-        assert_eq!(missing_states(&[]), ["the volume has no state"]);
     }
 }

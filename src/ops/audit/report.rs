@@ -30,7 +30,8 @@ pub struct Report {
     pub totals: Totals,
     /// Objects and versions that fall short or could not be asked about, a thousand at most.
     pub offenders: Vec<Row>,
-    /// Blocks that the metadata names and the bucket lacks, a thousand at most.
+    /// Blocks that the metadata names and the bucket lacks, or what the metadata itself is read
+    /// from, a thousand at most.
     pub missing: Vec<String>,
     /// Objects below the prefix that are not the volume's, a thousand at most.
     pub foreign: Vec<String>,

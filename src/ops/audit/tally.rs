@@ -2,6 +2,7 @@
 //! thousand of what falls short. Pure.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::judge;
 use super::judge::AGELESS;
@@ -36,11 +37,13 @@ pub(super) struct Tally {
     pub(super) foreign: Vec<String>,
     pub(super) header_seen: bool,
     /// Numbers of states, of which none may be missing.
-    pub(super) states: Vec<u64>,
+    states: BTreeSet<u64>,
+    state_number: fn(&str) -> Option<u64>,
 }
 
 impl Tally {
-    pub(super) fn new(now: Timestamp) -> Self {
+    /// `state_number` tells the number of a state by its name, as this volume names them.
+    pub(super) fn new(now: Timestamp, state_number: fn(&str) -> Option<u64>) -> Self {
         let names = AGES.iter().map(|(_, name)| *name).chain([AGELESS]);
         let sums: Vec<_> =
             names.map(|age| AgeSum { age: age.to_owned(), meets: 0, short: 0, bytes: 0 }).collect();
@@ -52,7 +55,8 @@ impl Tally {
             offenders: Vec::new(),
             foreign: Vec::new(),
             header_seen: false,
-            states: Vec::new(),
+            states: BTreeSet::new(),
+            state_number,
         }
     }
 
@@ -71,8 +75,7 @@ impl Tally {
         }
         if row.standing == Standing::Current {
             self.header_seen |= row.part == Part::Header;
-            let number = name::state_number(&row.name);
-            self.states.extend(number.filter(|_| row.part == Part::State));
+            self.states.extend((self.state_number)(&row.name));
         }
     }
 
@@ -131,6 +134,27 @@ impl Tally {
         self.ages.iter().filter(|sum| sum.meets + sum.short > 0).cloned().collect()
     }
 
+    /// What is missing of the states, which are numbered from 1 without a gap; each gap a sentence.
+    pub(super) fn missing_states(&self) -> Vec<String> {
+        let named = |number| format!("`{}`", name::state(number));
+        let (mut faults, mut next) = (Vec::new(), 1);
+        for number in &self.states {
+            let last = number.saturating_sub(1);
+            if faults.len() == DETAILS_MAX {
+                break;
+            } else if next == last {
+                faults.push(format!("{} is missing", named(next)));
+            } else if next < last {
+                faults.push(format!("{} to {} are missing", named(next), named(last)));
+            }
+            next = number.saturating_add(1);
+        }
+        if self.states.is_empty() {
+            faults.push("the volume has no state".to_owned());
+        }
+        faults
+    }
+
     /// How many versions of this standing fall short, of the parts that `of` picks.
     pub(super) fn short(&self, of: impl Fn(Part) -> bool, standing: Standing) -> u64 {
         let wanted = |(part, its, _, verdict): &Group| {
@@ -164,7 +188,7 @@ mod tests {
 
     #[test]
     fn sums_tell_the_volume_from_the_foreign_and_the_present_from_the_past() {
-        let mut tally = Tally::new(Timestamp::default());
+        let mut tally = Tally::new(Timestamp::default(), name::parse_state);
         let (current, old) = (Standing::Current, Standing::Superseded);
         for (part, standing, finding, verdict) in [
             (Part::State, current, keyed(1), Verdict::Meets),
@@ -182,15 +206,44 @@ mod tests {
         let (own, foreign) = (|part| part != Part::Foreign, |part| part == Part::Foreign);
         assert_eq!((tally.short(own, current), tally.short(own, old)), (1, 1));
         assert_eq!(tally.short(foreign, current), 1);
-        assert_eq!((tally.offenders.len(), tally.states.as_slice()), (4, &[3][..]));
+        assert_eq!((tally.offenders.len(), tally.states.first()), (4, Some(&3)));
         assert_eq!(tally.sums().iter().map(|sum| sum.objects).sum::<u64>(), 6);
         let ages = tally.ages();
         assert_eq!((ages.len(), ages[0].meets, ages[0].short), (1, 1, 4));
     }
 
+    fn missing_states(names: &[String]) -> Vec<String> {
+        let mut tally = Tally::new(Timestamp::default(), name::parse_state);
+        for name in names {
+            let row = row(Part::State, Standing::Current, keyed(1), Verdict::Meets);
+            tally.add(&Row { name: name.clone(), ..row }, None);
+        }
+        tally.missing_states()
+    }
+
+    #[test]
+    fn a_gap_among_the_states_is_told() {
+        let of = |numbers: &[u64]| {
+            missing_states(&numbers.iter().map(|number| name::state(*number)).collect::<Vec<_>>())
+        };
+        assert!(of(&[2, 1, 3]).is_empty());
+        assert_eq!(of(&[3, 1]), ["`cairnfs.state.00000002` is missing"]);
+        assert_eq!(of(&[]), ["the volume has no state"]);
+        let far = "`cairnfs.state.00000002` to `cairnfs.state.18446744073709551614` are missing";
+        assert_eq!(of(&[1, u64::MAX]), [far], "no work for each number");
+        let every_other: Vec<_> = (1..5_000).map(|number| 2 * number).collect();
+        assert_eq!(of(&every_other).len(), DETAILS_MAX);
+    }
+
+    #[test]
+    fn a_name_of_the_other_fencing_mode_is_no_state() {
+        let planted = "cairnfs.state.99999999.000000000007-00000000000000ab";
+        assert!(missing_states(&[name::state(1), planted.to_owned()]).is_empty());
+    }
+
     #[test]
     fn any_number_of_objects_and_keys_takes_bounded_memory() {
-        let mut tally = Tally::new(Timestamp::default());
+        let mut tally = Tally::new(Timestamp::default(), name::parse_state);
         for at in 0..10 * DETAILS_MAX {
             let row = row(Part::Foreign, Standing::Current, keyed(at), Verdict::FallsShort);
             tally.add(&row, None);

@@ -7,6 +7,7 @@
 
 mod clock;
 mod fault;
+mod log;
 mod names;
 mod ownership;
 mod reader;
@@ -19,6 +20,7 @@ pub(super) mod tests;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -48,6 +50,7 @@ pub use settings::SlateOptions;
 
 use self::clock::Clock;
 use self::fault::Verdict;
+use self::log::Log;
 use self::names::Names;
 use self::ownership::Watch;
 use self::store::Store;
@@ -60,6 +63,7 @@ use crate::error::Result;
 use crate::object::Bucket;
 use crate::object::name;
 use crate::object::name::ENGINE_PREFIX;
+use crate::object::name::Sequence;
 use crate::object::tenure::Tenure;
 
 /// After so many commits the memtable is written out, however small it is: each commit is a log
@@ -75,6 +79,7 @@ const READ_AHEAD_BYTES: usize = 128 << 10;
 /// The metadata engine of a mount that owns its volume.
 pub struct SlateEngine {
     db: Db,
+    store: Arc<Store>,
     status: watch::Receiver<DbStatus>,
     verdict: Arc<Verdict>,
     commits: AtomicU64,
@@ -138,7 +143,7 @@ impl SlateEngine {
         let compactor = CompactorBuilder::new(path(), store.clone())
             .with_options(settings::compaction())
             .with_runtime(background.handle());
-        let opening = Db::builder(path(), store)
+        let opening = Db::builder(path(), store.clone())
             .with_settings(settings::settings(&options, updates))
             .with_sst_block_size(SstBlockSize::Block16Kib)
             .with_db_cache(settings::cache(options.cache_bytes), 0)
@@ -151,7 +156,7 @@ impl SlateEngine {
         let (status, runtime) = (db.subscribe(), Handle::current());
         let (commits, _background) = (AtomicU64::new(0), background);
         let _watch = watched.map(|tenure| Watch::start(tenure, verdict.clone()));
-        let engine = Self { db, status, verdict, commits, runtime, _background, _watch };
+        let engine = Self { db, store, status, verdict, commits, runtime, _background, _watch };
         engine.pass_last_write(&clock).await?;
         Ok(engine)
     }
@@ -231,7 +236,15 @@ impl Engine for SlateEngine {
     }
 
     fn objects(&self) -> Vec<String> {
-        objects_of(&self.status.borrow())
+        objects_of(&self.status.borrow(), &self.store)
+    }
+
+    async fn holes(&self) -> Result<Vec<RangeInclusive<u64>>> {
+        holes(&self.status, &self.store).await
+    }
+
+    fn needs(&self, name: &str) -> bool {
+        needs(&self.status.borrow(), &self.store, name)
     }
 
     fn health(&self) -> Result<()> {
@@ -296,12 +309,35 @@ impl Drop for Background {
     }
 }
 
-/// The tables that the manifest names.
-fn objects_of(status: &DbStatus) -> Vec<String> {
+/// The newest manifest, and the tables that it names.
+fn objects_of(status: &DbStatus, store: &Store) -> Vec<String> {
     let tables =
         status.current_manifest.all_sst_views().map(|view| name::table(view.sst.id.value()));
-    let names: BTreeSet<_> = tables.collect();
+    let mut names: BTreeSet<_> = tables.collect();
+    let manifest = log::manifest(status, store.created());
+    names.insert(store.names().stored(Sequence::Manifest, manifest));
     names.into_iter().collect()
+}
+
+async fn holes(
+    status: &watch::Receiver<DbStatus>,
+    store: &Store,
+) -> Result<Vec<RangeInclusive<u64>>> {
+    // Before the look, so that what is created meanwhile is not missed in it.
+    let log = Log::of(&status.borrow(), store.created());
+    let present = store.names().present(store.bucket(), Sequence::Wal).await?;
+    Ok(log.holes(&present))
+}
+
+fn needs(status: &DbStatus, store: &Store, name: &str) -> bool {
+    match store.names().number_of(name) {
+        Some((Sequence::Wal, number)) => Log::of(status, store.created()).needs(number),
+        Some((Sequence::Manifest, number)) => number >= log::manifest(status, store.created()),
+        Some((sequence @ (Sequence::Compactions | Sequence::State), number)) => {
+            number >= store.created().last(sequence)
+        }
+        None => objects_of(status, store).iter().any(|object| object == name),
+    }
 }
 
 fn path() -> &'static str {

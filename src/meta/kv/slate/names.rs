@@ -2,9 +2,11 @@
 //! their own. Where it cannot, SlateDB's numbered objects (log, manifests, compactions) go through
 //! a tenure, which answers from its index what is there, without a request.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 
 use crate::error::Error;
 use crate::error::Kind;
@@ -117,6 +119,45 @@ impl Names {
             .into_iter()
             .map(|(number, element)| meta(name::numbered(sequence, number), element));
         Ok(Some(listed.collect()))
+    }
+
+    /// The name under which the object of that number is stored.
+    pub(super) fn stored(&self, sequence: Sequence, number: u64) -> String {
+        let found = match self {
+            Self::Plain => None,
+            Self::Owned(tenure) => tenure.find(sequence, number),
+            Self::Followed(follower) => follower.find(sequence, number),
+        };
+        found.map_or_else(|| name::numbered(sequence, number), |(name, _)| name)
+    }
+
+    /// The sequence and number of what is stored under this name, if it counts.
+    pub(super) fn number_of(&self, name: &str) -> Option<(Sequence, u64)> {
+        let (sequence, number) = match self {
+            Self::Plain => name::parse_numbered(name)?,
+            Self::Owned(_) | Self::Followed(_) => {
+                name::parse_claimed(name).map(|(sequence, number, _)| (sequence, number))?
+            }
+        };
+        (self.stored(sequence, number) == name).then_some((sequence, number))
+    }
+
+    /// The numbers of a sequence that the bucket has now.
+    pub(super) async fn present(
+        &self,
+        bucket: &Bucket,
+        sequence: Sequence,
+    ) -> Result<BTreeSet<u64>> {
+        if let Self::Followed(follower) = self {
+            follower.refresh().await?;
+        }
+        let mut present = BTreeSet::new();
+        let mut objects = bucket.list(sequence.prefix());
+        while let Some(object) = objects.try_next().await? {
+            let number = self.number_of(&object.name).filter(|(its, _)| *its == sequence);
+            present.extend(number.map(|(_, number)| number));
+        }
+        Ok(present)
     }
 }
 

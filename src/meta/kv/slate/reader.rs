@@ -2,6 +2,7 @@
 //! all, so that credentials that can only read suffice.
 
 use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ const CACHE_BYTES: u64 = 32 << 20;
 /// A read-only engine over a bucket that somebody else may be writing.
 pub struct SlateReader {
     reader: DbReader,
+    store: Arc<Store>,
     status: watch::Receiver<DbStatus>,
 }
 
@@ -74,7 +76,7 @@ impl SlateReader {
         }
         let verdict = Arc::new(Verdict::new());
         let store = Arc::new(Store::new(bucket, names, verdict.clone()));
-        let reader = DbReader::builder(super::path(), store)
+        let reader = DbReader::builder(super::path(), store.clone())
             .with_reader_mode(DbReaderMode::FollowLatest)
             .with_db_cache(settings::cache(CACHE_BYTES), 0)
             .build()
@@ -82,7 +84,7 @@ impl SlateReader {
             .map_err(fault::from_slate)?;
         verdict.opened();
         let status = reader.subscribe();
-        Ok(Self { reader, status })
+        Ok(Self { reader, store, status })
     }
 }
 
@@ -105,7 +107,15 @@ impl Engine for SlateReader {
     }
 
     fn objects(&self) -> Vec<String> {
-        super::objects_of(&self.status.borrow())
+        super::objects_of(&self.status.borrow(), &self.store)
+    }
+
+    async fn holes(&self) -> Result<Vec<RangeInclusive<u64>>> {
+        super::holes(&self.status, &self.store).await
+    }
+
+    fn needs(&self, name: &str) -> bool {
+        super::needs(&self.status.borrow(), &self.store, name)
     }
 
     fn health(&self) -> Result<()> {

@@ -37,6 +37,7 @@ use tokio::runtime::Handle;
 
 use super::fault::STORE;
 use super::fault::Verdict;
+use super::log::Created;
 use super::names::Names;
 use super::names::Place;
 use crate::ambient::Timestamp;
@@ -55,6 +56,7 @@ type StoreResult<T> = object_store::Result<T>;
 pub(super) struct Store {
     bucket: Bucket,
     names: Names,
+    created: Arc<Created>,
     verdict: Arc<Verdict>,
     /// Where requests run. The compactor computes on a thread of its own; a connection that its
     /// thread drove would stall whoever shares it.
@@ -64,7 +66,20 @@ pub(super) struct Store {
 impl Store {
     /// Must be called on the runtime that shall carry the requests.
     pub(super) fn new(bucket: Bucket, names: Names, verdict: Arc<Verdict>) -> Self {
-        Self { bucket, names, verdict, runtime: Handle::current() }
+        let (created, runtime) = (Arc::default(), Handle::current());
+        Self { bucket, names, created, verdict, runtime }
+    }
+
+    pub(super) fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(super) fn created(&self) -> &Created {
+        &self.created
     }
 
     async fn run<T: Send + 'static>(
@@ -91,11 +106,15 @@ impl Store {
         self.verdict.admit_write()?;
         let (bucket, name) = (self.bucket.clone(), location.to_string());
         let attributes = user_metadata(&options.attributes);
-        let names = self.names.clone();
+        let (names, created) = (self.names.clone(), self.created.clone());
         self.run(location, async move {
             match options.mode {
                 PutMode::Overwrite => bucket.put(&name, body).await.map(|put| put.tag),
-                PutMode::Create => names.create(&bucket, &name, body, &attributes).await,
+                PutMode::Create => {
+                    let tag = names.create(&bucket, &name, body, &attributes).await?;
+                    created.note(&name);
+                    Ok(tag)
+                }
                 PutMode::Update(version) => match version.e_tag.or(version.version) {
                     Some(tag) => {
                         let put = bucket.update(&name, body, &Tag(tag), &attributes).await;
