@@ -281,6 +281,7 @@ mod tests {
         let open = async |read_only| {
             let options = OpenOptions {
                 sse: None,
+                any_sse: false,
                 takeover: false,
                 read_only,
                 memory_bytes: 128 << 20,

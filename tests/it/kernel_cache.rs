@@ -72,7 +72,8 @@ fn a_copy_has_what_was_written_through_a_mapping_that_is_still_open() {
 #[test]
 fn a_copy_has_what_the_kernel_collects_to_write_it_later() {
     let volume = TestVolume::local();
-    let mounted = volume.created(&["-o", "writeback"]);
+    volume.create(&[]);
+    let mounted = volume.start(&["-o", "writeback"]);
     let path = mounted.path("young");
     let holder = Holder::start(
         &path,
@@ -97,7 +98,8 @@ fn as_nobody(command: &str, path: &Path) {
 #[test]
 fn whoever_changes_a_file_of_set_user_id_takes_it_and_the_kernel_knows() {
     let volume = TestVolume::local();
-    let mounted = volume.created(&["-o", "allow_other"]);
+    volume.create(&[]);
+    let mounted = volume.start(&["-o", "allow_other"]);
     let path = mounted.path("program");
     for command in [
         ": > \"$1\"",

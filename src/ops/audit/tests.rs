@@ -42,6 +42,7 @@ async fn created(name: &str) -> VolumeConfig {
 
 async fn opened(config: &VolumeConfig, sse: Option<SseMode>, read_only: bool) -> Arc<Volume> {
     let options = OpenOptions {
+        any_sse: false,
         sse,
         takeover: false,
         read_only,
@@ -118,7 +119,7 @@ async fn a_settled_volume_has_no_blocks_of_deleted_files() {
     for file in ["deleted", "replaced", "kept"] {
         let ino = vfs.make(Caller::ROOT, Ino::ROOT, name(file), new).await.unwrap().ino;
         let flags = OpenFlags { write: true, ..OpenFlags::default() };
-        let handle = vfs.open(ino, flags).await.unwrap().handle;
+        let handle = vfs.open(Caller::ROOT, ino, flags).await.unwrap().handle;
         for at in 0..4 {
             let piece = Bytes::from(vec![at; 1 << 18]);
             let (offset, flags) = (u64::from(at) << 18, WriteFlags::default());
@@ -135,7 +136,7 @@ async fn a_settled_volume_has_no_blocks_of_deleted_files() {
     vfs.unlink(Ino::ROOT, name("deleted")).await.unwrap();
     let replaced = vfs.lookup(Ino::ROOT, name("replaced")).await.unwrap().ino;
     let truncate = OpenFlags { write: true, truncate: true, ..OpenFlags::default() };
-    let handle = vfs.open(replaced, truncate).await.unwrap().handle;
+    let handle = vfs.open(Caller::ROOT, replaced, truncate).await.unwrap().handle;
     vfs.release(replaced, handle).await;
     volume.settle().await.unwrap();
     let after = blocks().await;
