@@ -272,19 +272,20 @@ impl Steps<'_> {
     /// Whether versions are compared on writes. A replacement that met trouble may have been done,
     /// so that all begins anew then.
     async fn update(&self, plain: &str) -> Result<Option<bool>> {
-        let mut replies = self.replaced_twice(plain).await?;
-        for wait in WAITS {
+        let mut replies = self.replaced_twice(plain, 0).await?;
+        for (wait, again) in WAITS.into_iter().zip(1..) {
             if replies.iter().any(Reply::may_pass) {
                 tokio::time::sleep(wait).await;
-                replies = self.replaced_twice(plain).await?;
+                replies = self.replaced_twice(plain, again).await?;
             }
         }
         let done: Vec<_> = replies.iter().map(Reply::accepted).collect();
         Ok((!replies.iter().any(Reply::is_trouble)).then_some(done == [true, false]))
     }
 
-    /// Replaces a version twice; the second one demands what the first one has replaced.
-    async fn replaced_twice(&self, plain: &str) -> Result<Vec<Reply>> {
+    /// Replaces a version twice; the second one demands what the first one has replaced. Each body
+    /// is another one, since a version may be named by its bytes.
+    async fn replaced_twice(&self, plain: &str, attempt: u32) -> Result<Vec<Reply>> {
         let operator = &self.tap.operator;
         let stat = || operator.stat(plain);
         let (_, described, seen) = self.call(&self.tap, "describe", plain, stat).await?;
@@ -297,7 +298,7 @@ impl Steps<'_> {
         };
         let mut replies = Vec::new();
         for (tag, body) in tag.iter().flat_map(|tag| [(tag, "another"), (tag, "a third")]) {
-            let body = Buffer::from(Bytes::from(body));
+            let body = Buffer::from(Bytes::from(format!("{body} {attempt}")));
             let write = operator.write_options(plain, body, demanding(tag));
             replies.push(self.tap.call("replace", plain, write).await?.0);
         }

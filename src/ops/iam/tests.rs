@@ -37,8 +37,8 @@ fn write_policy(config: &VolumeConfig, mode: Option<&SseMode>) -> Document {
 
 /// The statement of that name, or null.
 fn statement(document: &Document, sid: &str) -> Value {
-    let statements = document.json["Statement"].as_array().unwrap().iter();
-    statements.filter(|each| each["Sid"] == sid).cloned().next().unwrap_or_default()
+    let mut statements = document.json["Statement"].as_array().unwrap().iter();
+    statements.find(|each| each["Sid"] == sid).cloned().unwrap_or_default()
 }
 
 #[test]
