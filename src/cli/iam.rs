@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::ops::iam;
 use crate::ops::iam::Purpose;
+use crate::provider::SseMode;
 
 /// Prints permissions.
 #[derive(Debug, Args)]
@@ -21,6 +22,9 @@ pub(super) struct IamArgs {
     /// The bucket's own policy instead: deny uploads without encryption, and requests without TLS
     #[arg(long)]
     bucket_policy: bool,
+    /// The encryption that the volume was created with, where the config does not say it
+    #[arg(long, value_name = "MODE")]
+    sse: Option<SseMode>,
 }
 
 /// `iam NAME`.
@@ -29,10 +33,14 @@ pub(super) fn run(args: &IamArgs, config: &ConfigArgs) -> Result<Outcome> {
         error.while_doing(format!("cannot tell the permissions of volume `{}`", args.name))
     };
     let config = config.load()?.volume(&args.name)?;
+    if let Some(mode) = &args.sse {
+        config.check_mode(mode).map_err(doing)?;
+    }
+    let mode = args.sse.as_ref().or(config.sse.as_ref());
     let document = match (args.bucket_policy, args.read_only) {
-        (true, _) => iam::bucket_policy(&config),
-        (false, true) => iam::permissions(&config, Purpose::Read),
-        (false, false) => iam::permissions(&config, Purpose::Write),
+        (true, _) => iam::bucket_policy(&config, mode),
+        (false, true) => iam::permissions(&config, mode, Purpose::Read),
+        (false, false) => iam::permissions(&config, mode, Purpose::Write),
     };
     let document = document.map_err(doing)?;
     output::say(document.hint);

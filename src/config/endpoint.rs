@@ -47,6 +47,11 @@ pub(super) fn fill(row: &Provider, places: Places<'_>) -> Result<String> {
             endpoint = endpoint.replace(place, value);
         }
     }
+    // Amazon's regions in China are a domain of their own.
+    let in_china = places.region.is_some_and(|region| region.starts_with("cn-"));
+    if in_china && template.contains("{region}") && endpoint.ends_with(".amazonaws.com") {
+        endpoint.push_str(".cn");
+    }
     Ok(endpoint)
 }
 
@@ -150,5 +155,21 @@ mod tests {
         assert!(fill(&row, places).unwrap_err().to_string().contains("no part of a host name"));
         places.namespace = None;
         assert_eq!(fill(&row, places).unwrap_err().to_string(), "it does not say `namespace`");
+    }
+
+    #[test]
+    fn amazon_in_china_has_a_domain_of_its_own() {
+        let filled = |row: &str, region| {
+            let row = Matrix::builtin().unwrap().provider(row).unwrap();
+            fill(&row, Places { region: Some(region), account: None, namespace: None }).unwrap()
+        };
+        for (row, region, endpoint) in [
+            ("amazon-s3", "cn-north-1", "https://s3.cn-north-1.amazonaws.com.cn"),
+            ("amazon-s3", "us-gov-west-1", "https://s3.us-gov-west-1.amazonaws.com"),
+            ("amazon-s3", "eu-central-1", "https://s3.eu-central-1.amazonaws.com"),
+            ("huawei-obs", "cn-north-4", "https://obs.cn-north-4.myhuaweicloud.com"),
+        ] {
+            assert_eq!(filled(row, region), endpoint);
+        }
     }
 }

@@ -81,6 +81,47 @@ pub enum PayloadSigning {
     None,
 }
 
+/// The language in which a store is told what a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Permissions {
+    /// Amazon's policies, for users and for buckets.
+    Amazon,
+    /// The same with the actions that MinIO knows: an unknown one spoils the whole document.
+    Minio,
+    /// The same with what Ceph RGW knows of it.
+    Ceph,
+    /// Google's roles.
+    Google,
+    /// Azure's roles.
+    Azure,
+    /// Oracle's policy statements.
+    Oracle,
+    /// None that is known here: its own console, or files of the server.
+    None,
+}
+
+impl Permissions {
+    /// What a row that does not say speaks. Who speaks S3 need not know Amazon's policies.
+    pub fn of(service: Service) -> Self {
+        match service {
+            Service::Gcs => Self::Google,
+            Service::Azblob => Self::Azure,
+            Service::S3 | Service::Fs | Service::Memory => Self::None,
+        }
+    }
+
+    /// Whether a store of this service can have it.
+    pub fn fits(self, service: Service) -> bool {
+        match self {
+            Self::Amazon | Self::Minio | Self::Ceph | Self::Oracle => service == Service::S3,
+            Self::Google => matches!(service, Service::S3 | Service::Gcs),
+            Self::Azure => service == Service::Azblob,
+            Self::None => true,
+        }
+    }
+}
+
 /// How a store is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Access {
@@ -94,6 +135,8 @@ pub struct Access {
     pub payload_signing: PayloadSigning,
     /// Whether `http://` is refused by the store.
     pub tls_required: bool,
+    /// How a key is permitted something.
+    pub permissions: Permissions,
 }
 
 /// The checksum a store wants on writes beyond TLS and Content-MD5 on batch deletes.

@@ -22,6 +22,7 @@ pub use capability::Costs;
 pub use capability::Limits;
 pub use capability::ListVersion;
 pub use capability::PayloadSigning;
+pub use capability::Permissions;
 pub use capability::RegionRule;
 pub use capability::Service;
 pub use capability::Signature;

@@ -24,6 +24,7 @@ use crate::provider::Limits;
 use crate::provider::ListVersion;
 use crate::provider::OnMissing;
 use crate::provider::PayloadSigning;
+use crate::provider::Permissions;
 use crate::provider::RegionRule;
 use crate::provider::Service;
 use crate::provider::Signature;
@@ -135,6 +136,7 @@ struct RawAccess {
     signature: Option<Signature>,
     payload_signing: Option<PayloadSigning>,
     tls_required: Option<bool>,
+    permissions: Option<Permissions>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -256,10 +258,11 @@ impl RawRow {
         let create = need(objects.conditional_create, "objects.conditional-create")?;
         let limits = limits(self.limits.unwrap_or_default())?;
         let addressing = need(access.addressing, "access.addressing")?;
+        let service = need(self.service, "service")?;
         let provider = Provider {
             name: name.to_owned(),
             title: need(self.title, "title")?,
-            service: need(self.service, "service")?,
+            service,
             api: need(self.api, "api")?,
             deployment_dependent: need(self.deployment_dependent, "deployment-dependent")?,
             not_yet: self.not_yet,
@@ -272,6 +275,7 @@ impl RawRow {
                 signature: need(access.signature, "access.signature")?,
                 payload_signing: need(access.payload_signing, "access.payload-signing")?,
                 tls_required: need(access.tls_required, "access.tls-required")?,
+                permissions: access.permissions.unwrap_or(Permissions::of(service)),
             },
             sse_request: need(sse.request, "sse.request")?,
             sse_header_value: sse.header_value.unwrap_or_default(),
@@ -372,6 +376,13 @@ fn consistent(row: &Provider) -> Result<()> {
     }
     if row.operations.allowed.iter().any(|each| row.operations.forbidden.contains(each)) {
         return fault("an operation is both allowed and forbidden in `sse.operations`");
+    }
+    if !row.access.permissions.fits(row.service) {
+        return fault("`access.permissions` is another service's language");
+    }
+    // Whoever is told so by a create has lost, and gives up the volume for good.
+    if row.conflict_statuses.iter().any(|status| *status == 429 || *status >= 500) {
+        return fault("a status in `conditional-create.conflict` is passing trouble, no conflict");
     }
     if row.delete_batch == 0 {
         return fault("`objects.delete` has a batch of 0 keys; 1 means one by one");

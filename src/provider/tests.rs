@@ -200,6 +200,20 @@ fn a_user_changes_one_claim_of_a_row_and_adds_rows() {
 }
 
 #[test]
+fn a_rows_language_of_permissions_is_its_own_its_bases_or_its_services() {
+    let matrix = builtin();
+    let speaks = |row: &str| matrix.provider(row).unwrap().access.permissions;
+    assert_eq!(speaks("amazon-s3"), Permissions::Amazon);
+    assert_eq!(speaks("oci"), Permissions::Oracle);
+    for row in ["s3", "cloudflare-r2", "hetzner", "backblaze-b2", "local"] {
+        assert_eq!(speaks(row), Permissions::None, "{row}");
+    }
+    for service in [Service::S3, Service::Gcs, Service::Azblob, Service::Fs, Service::Memory] {
+        assert!(Permissions::of(service).fits(service));
+    }
+}
+
+#[test]
 fn what_a_row_takes_from_another_is_assumed_of_it() {
     let matrix = builtin();
     let confidence = |row: &str, claim| matrix.provider(row).unwrap().evidence[&claim].confidence;
@@ -257,6 +271,18 @@ fn a_row_that_says_what_it_must_not_is_refused_with_its_line() {
             "[providers.minio.sse]\nheader-value = \"AES512\"\n".to_owned()
                 + &evidence("sse-request", "2026-11"),
             "`sse.header-value` is \"AES256\" where a header is sent",
+        ),
+        (
+            "[providers.minio.objects]\n\
+             conditional-create = { how = \"if-none-match\", conflict = [412, 503] }\n"
+                .to_owned()
+                + &evidence("conditional-create", "2026-11"),
+            "is passing trouble, no conflict",
+        ),
+        (
+            "[providers.minio.access]\npermissions = \"azure\"\n".to_owned()
+                + &evidence("access", "2026-11"),
+            "`access.permissions` is another service's language",
         ),
     ] {
         let told = refusal(&text);

@@ -144,7 +144,13 @@ fn volume_at(provider: &str, double: &S3Double) -> TestVolume {
         access_key: s3_double::ACCESS_KEY.to_owned(),
         secret_key: s3_double::SECRET_KEY.to_owned(),
     };
-    TestVolume::s3(provider, &client, s3_double::BUCKET, "prefix = \"cairn/\"\n")
+    // An address takes no bucket before it, so that all are found by the path here.
+    let by_path = format!(
+        "prefix = \"cairn/\"\n[providers.{provider}.access]\naddressing = \"path\"\n\
+         [providers.{provider}.evidence]\naccess = {{ confidence = \"assumed\", \
+         kind = \"none\", date = \"2026-11\" }}\n"
+    );
+    TestVolume::s3(provider, &client, s3_double::BUCKET, &by_path)
 }
 
 /// One sentence with a hint, nothing left behind in the store.

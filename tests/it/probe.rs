@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::s3_client::S3Client;
+use crate::support::s3_double;
+use crate::support::s3_double::S3Double;
 use crate::support::servers::Key;
 use crate::support::servers::Minio;
 use crate::support::servers::Store;
@@ -106,6 +109,7 @@ fn googles_json_api_is_as_its_row_says_but_for_the_emulators_batches() {
     // fake-gcs-server 1.56 answers each part of OpenDAL's batch with an error, Google does not.
     let report = measures(&fake_gcs(), &["objects.delete"], &[]);
     assert_eq!(measured(&report, "objects.delete"), "one by one");
+    assert_eq!(measured(&report, "objects.conditional-update"), "yes");
 }
 
 #[test]
@@ -122,6 +126,53 @@ fn s3rver_which_heeds_nothing_is_found_out() {
 fn versity_which_overlooks_the_header_is_found_out() {
     // It heeds the region of a signature too, which the row of any S3 store does not expect.
     measures(&versity(), &["access.region", "sse.request"], &[]);
+}
+
+/// The findings at a double, none of which may contradict, and the row that is printed.
+#[track_caller]
+fn measured_at(double: &S3Double, row: &str) -> (Value, String) {
+    let client = S3Client {
+        endpoint: double.endpoint().to_owned(),
+        access_key: s3_double::ACCESS_KEY.to_owned(),
+        secret_key: s3_double::SECRET_KEY.to_owned(),
+    };
+    let volume = TestVolume::s3(row, &client, s3_double::BUCKET, "prefix = \"cairn/\"\n");
+    double.forget();
+    let ended = volume.call("cairnfs", &["probe", NAME, "--json"]).expect_success("probe");
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(of_verdict(&report, "contradicts"), [""; 0], "{report:#}");
+    let row = volume.call("cairnfs", &["probe", NAME, "--toml"]).expect_success("probe").stdout;
+    assert_eq!(double.keys(), [""; 0], "it leaves nothing");
+    (report, row)
+}
+
+#[test]
+fn a_bucket_whose_policy_demands_encryption_is_measured_with_it() {
+    let double = S3Double::start();
+    double.demand_encryption();
+    let (report, row) = measured_at(&double, "amazon-s3");
+    assert_eq!(measured(&report, "sse.at-rest"), "plain writes: refused (403 AccessDenied)");
+    assert_eq!(measured(&report, "sse.request"), "`AES256` on write and HEAD");
+    assert_eq!(measured(&report, "objects.conditional-update"), "yes");
+    assert_eq!(measured(&report, "objects.delete"), "three at once");
+    assert!(!row.contains("403") && !row.contains("customer-key"), "{row}");
+}
+
+#[test]
+fn a_store_that_is_busy_now_and_then_is_measured_as_if_it_were_not() {
+    for nth in [5, 7, 11, 13] {
+        let double = S3Double::start();
+        double.busy_at_every(nth);
+        // That the double encrypts nothing unasked would contradict Amazon's row.
+        let (report, row) = measured_at(&double, "s3");
+        assert_eq!(measured(&report, "sse.request"), "`AES256` on write and HEAD", "{nth}");
+        assert_eq!(measured(&report, "objects.conditional-update"), "yes", "{nth}");
+        assert!(!row.contains("503") && !row.contains("refusals"), "{nth}: {row}");
+        let raced = !report["measured"]["race_winners"].as_array().unwrap().is_empty();
+        // A round is eight requests; where one of them is always told to come back, none counts.
+        assert_eq!(raced, nth > 8, "{nth}: {report:#}");
+        assert_eq!(row.contains("conflict = [409, 412]"), raced, "{nth}: {row}");
+    }
 }
 
 #[test]

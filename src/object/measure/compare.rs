@@ -15,6 +15,7 @@ use crate::provider::Provider;
 use crate::provider::RefusalScope;
 use crate::provider::Refused;
 use crate::provider::RegionRule;
+use crate::provider::Service;
 use crate::provider::SseMode;
 use crate::provider::SseRequest;
 use crate::provider::Support;
@@ -68,7 +69,7 @@ impl Measurement {
         findings.push(self.create(row));
         let update = self.conditional_update;
         findings.push(claim("objects.conditional-update", update, row.conditional_update));
-        findings.push(must("list after write", self.lists_at_once));
+        findings.push(must("list after write", Some(self.lists_at_once)));
         findings.push(must("range of an object", self.ranges));
         findings.push(self.delete(row));
         findings.extend(self.checksum(row));
@@ -122,6 +123,9 @@ impl Measurement {
         let says = format!("{}{proof}", word(&row.sse_request));
         let about = "sse.request";
         let Some(aes256) = &self.aes256 else {
+            if row.service == Service::S3 {
+                return finding(about, "", says, Verdict::Unmeasured);
+            }
             let verdict = match &row.proof {
                 Some(_) => contradicts(!self.plain.confirmed()),
                 None if self.plain.confirmed() => Verdict::More,
@@ -138,6 +142,10 @@ impl Measurement {
     }
 
     fn at_rest(&self, row: &Provider) -> Finding {
+        if !self.plain.write.accepted() {
+            let measured = format!("plain writes: {}", told(&self.plain));
+            return finding("sse.at-rest", measured, word(&row.at_rest), Verdict::Unmeasured);
+        }
         let encrypts = self.plain.confirmed();
         let verdict = match row.at_rest {
             AtRest::Always if encrypts => Verdict::Agrees,
@@ -199,22 +207,23 @@ impl Measurement {
         let known =
             row.conflict_statuses.is_empty() || row.conflict_statuses.contains(&reply.status);
         let verdict = match (row.conditional_create.works(), self.creates_exclusively()) {
-            (true, true) => contradicts(!known),
-            (true, false) => Verdict::Contradicts,
-            (false, true) => Verdict::More,
-            (false, false) => Verdict::Agrees,
+            (_, None) => Verdict::Unmeasured,
+            (true, Some(true)) => contradicts(!known),
+            (true, Some(false)) => Verdict::Contradicts,
+            (false, Some(true)) => Verdict::More,
+            (false, Some(false)) => Verdict::Agrees,
         };
         let says = format!("{} {:?}", word(&row.conditional_create), row.conflict_statuses);
         finding("objects.conditional-create", measured, says, verdict)
     }
 
     fn delete(&self, row: &Provider) -> Finding {
-        let verdict = match (row.delete_batch > 1, self.batch_delete) {
-            (true, done) => contradicts(!done),
-            (false, true) => Verdict::More,
-            (false, false) => Verdict::Agrees,
+        let (measured, verdict) = match (row.delete_batch > 1, self.batch_delete) {
+            (_, None) => ("", Verdict::Unmeasured),
+            (true, Some(true)) => ("three at once", Verdict::Agrees),
+            (false, Some(true)) => ("three at once", Verdict::More),
+            (batches, Some(false)) => ("one by one", contradicts(batches)),
         };
-        let measured = if self.batch_delete { "three at once" } else { "one by one" };
         finding("objects.delete", measured, format!("{} at once", row.delete_batch), verdict)
     }
 
@@ -256,19 +265,28 @@ fn asked_by_header(row: &Provider, aes256: &Asked) -> Verdict {
     }
 }
 
-fn claim(about: &'static str, measured: bool, row: bool) -> Finding {
-    let word = |yes| if yes { "yes" } else { "no" };
+fn claim(about: &'static str, measured: Option<bool>, row: bool) -> Finding {
     let verdict = match (row, measured) {
-        (true, false) => Verdict::Contradicts,
-        (false, true) => Verdict::More,
+        (_, None) => Verdict::Unmeasured,
+        (true, Some(false)) => Verdict::Contradicts,
+        (false, Some(true)) => Verdict::More,
         _ => Verdict::Agrees,
     };
-    finding(about, word(measured), word(row), verdict)
+    finding(about, yes_or_no(measured), yes_or_no(Some(row)), verdict)
 }
 
 /// What no row says, because nothing works without it.
-fn must(about: &'static str, measured: bool) -> Finding {
-    finding(about, if measured { "yes" } else { "no" }, "", contradicts(!measured))
+fn must(about: &'static str, measured: Option<bool>) -> Finding {
+    let verdict = measured.map_or(Verdict::Unmeasured, |done| contradicts(!done));
+    finding(about, yes_or_no(measured), "", verdict)
+}
+
+fn yes_or_no(measured: Option<bool>) -> &'static str {
+    match measured {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "",
+    }
 }
 
 fn contradicts(yes: bool) -> Verdict {

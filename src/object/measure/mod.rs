@@ -49,6 +49,22 @@ impl Reply {
     pub fn accepted(&self) -> bool {
         (200..300).contains(&self.status)
     }
+
+    /// Whether asking again may be answered otherwise. 501 is for good; a 500 may be either, since
+    /// some stores refuse encryption so.
+    fn may_pass(&self) -> bool {
+        self.status == 429 || ((500..600).contains(&self.status) && self.status != 501)
+    }
+
+    /// Whether it tells of the moment only, however often it is repeated: nothing is measured then.
+    fn is_trouble(&self) -> bool {
+        matches!(self.status, 429 | 502 | 503 | 504)
+    }
+
+    /// Whether it is how a create is told that it has lost.
+    fn is_conflict(&self) -> bool {
+        matches!(self.status, 409 | 412)
+    }
 }
 
 /// What came of writing one object, with encryption asked for or not.
@@ -98,7 +114,8 @@ pub struct Measurement {
     pub region_ignored: Option<bool>,
     /// Whether the bucket answers in the host name.
     pub virtual_host: Option<bool>,
-    /// A write that asks for nothing.
+    /// A write that asks for nothing. Where a policy of the bucket refuses it, all else is measured
+    /// with encryption asked for.
     pub plain: Asked,
     /// SSE-S3.
     pub aes256: Option<Asked>,
@@ -117,13 +134,13 @@ pub struct Measurement {
     /// Winners of each race of eight creators for one object.
     pub race_winners: Vec<usize>,
     /// Whether a replacement on condition of the version is done, and refused for another one.
-    pub conditional_update: bool,
+    pub conditional_update: Option<bool>,
     /// Whether a listing shows at once what was written.
     pub lists_at_once: bool,
     /// Whether a part of an object can be read.
-    pub ranges: bool,
+    pub ranges: Option<bool>,
     /// Whether many objects can be deleted by one request.
-    pub batch_delete: bool,
+    pub batch_delete: Option<bool>,
     /// Whether a write may carry `x-amz-checksum-crc32c`.
     pub crc32c: Option<bool>,
     /// What could not be deleted again.
@@ -152,7 +169,11 @@ impl Measurement {
     }
 
     /// Whether the store refuses to create what exists, and lets one of many win.
-    pub fn creates_exclusively(&self) -> bool {
-        !self.create_existing.accepted() && self.race_winners.iter().all(|winners| *winners == 1)
+    pub fn creates_exclusively(&self) -> Option<bool> {
+        let existing = &self.create_existing;
+        if existing.is_trouble() || (existing.is_conflict() && self.race_winners.is_empty()) {
+            return None;
+        }
+        Some(existing.is_conflict() && self.race_winners.iter().all(|winners| *winners == 1))
     }
 }

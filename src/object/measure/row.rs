@@ -114,8 +114,24 @@ impl Measurement {
     }
 
     fn objects(&self, row: &Provider, text: &mut Text) {
+        if let Some(exclusively) = self.creates_exclusively() {
+            text.says("objects", "conditional-create", self.creation(row, exclusively));
+        }
+        if let Some(update) = self.conditional_update {
+            let update = format!("conditional-update = {update}");
+            text.says("objects", "conditional-update", update);
+        }
+        if let Some(batches) = self.batch_delete {
+            let batch = if batches { row.delete_batch } else { 1 };
+            let md5 = row.delete_needs_md5 && batches;
+            let delete = format!("delete = {{ batch = {batch}, needs-md5 = {md5} }}");
+            text.says("objects", "delete", delete);
+        }
+    }
+
+    fn creation(&self, row: &Provider, exclusively: bool) -> String {
         let existing = &self.create_existing;
-        let how = match (row.service, self.creates_exclusively()) {
+        let how = match (row.service, exclusively) {
             (Service::Gcs, true) => "generation-match",
             (_, true) => "if-none-match",
             (_, false) if existing.accepted() => "silently-ignored",
@@ -125,18 +141,11 @@ impl Measurement {
         conflict.push(existing.status);
         conflict.sort_unstable();
         conflict.dedup();
-        let conflict = match self.creates_exclusively() {
+        let conflict = match exclusively {
             true => format!(", conflict = {conflict:?}"),
             false => String::new(),
         };
-        let create = format!("conditional-create = {{ how = \"{how}\"{conflict} }}");
-        text.says("objects", "conditional-create", create);
-        let update = format!("conditional-update = {}", self.conditional_update);
-        text.says("objects", "conditional-update", update);
-        let batch = if self.batch_delete { row.delete_batch } else { 1 };
-        let md5 = row.delete_needs_md5 && self.batch_delete;
-        let delete = format!("delete = {{ batch = {batch}, needs-md5 = {md5} }}");
-        text.says("objects", "delete", delete);
+        format!("conditional-create = {{ how = \"{how}\"{conflict} }}")
     }
 }
 

@@ -36,7 +36,6 @@ const NOWHERE: &str = "cairnfs-nowhere-1";
 /// What the writes of an operator ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ask {
-    Nothing,
     Aes256,
     Kms(Option<String>),
     Dsse(Option<String>),
@@ -51,13 +50,13 @@ pub(super) enum Ask {
 
 impl Ask {
     /// What an answer says when the store did it.
-    pub(super) fn wanted(&self, service: Service) -> Option<&'static str> {
+    fn wanted(&self, service: Service) -> Option<&'static str> {
         match self {
             Self::CustomerKey(_) if service == Service::Azblob => None,
             Self::Aes256 | Self::CustomerKey(_) => Some("AES256"),
             Self::Kms(_) => Some("aws:kms"),
             Self::Dsse(_) => Some("aws:kms:dsse"),
-            Self::Nothing | Self::Crc32c | Self::AnotherRegion | Self::VirtualHost => None,
+            Self::Crc32c | Self::AnotherRegion | Self::VirtualHost => None,
         }
     }
 }
@@ -65,25 +64,30 @@ impl Ask {
 /// The operator, and what its answers are read by.
 pub(super) struct Tap {
     pub(super) operator: Operator,
-    pub(super) ask: Ask,
-    pub(super) service: Service,
+    asks: Vec<Ask>,
+    service: Service,
     place: String,
 }
 
 impl Tap {
-    pub(super) fn new(volume: &VolumeConfig, keys: Option<&KeyPair>, ask: Ask) -> Result<Self> {
+    /// An operator that asks for all of `asks`, of which one at most is a kind of encryption.
+    pub(super) fn new(
+        volume: &VolumeConfig,
+        keys: Option<&KeyPair>,
+        asks: Vec<Ask>,
+    ) -> Result<Self> {
         let row = &volume.provider;
         let operator = match row.service {
             Service::S3 => {
-                let builder = s3_that_asks(operator::s3_builder(volume, keys)?, &ask);
-                operator::build(volume, builder)?
+                let builder = operator::s3_builder(volume, keys)?;
+                operator::build(volume, asks.iter().fold(builder, s3_that_asks))?
             }
             Service::Azblob => {
                 let builder = operator::azblob_builder(volume, keys)?;
-                let builder = match &ask {
+                let builder = asks.iter().fold(builder, |builder, ask| match ask {
                     Ask::CustomerKey(key) => builder.server_side_encryption_with_customer_key(key),
                     _ => builder,
-                };
+                });
                 operator::build(volume, builder)?
             }
             _ => operator::gcs(volume)?,
@@ -94,7 +98,12 @@ impl Tap {
         let witness = Witness::new(row.clone(), Some(policy), endpoint, Arc::default())?;
         let operator = layers::watched(operator, witness)?;
         let place = format!("{}/{}", volume.bucket, volume.prefix);
-        Ok(Self { operator, ask, service: row.service, place })
+        Ok(Self { operator, asks, service: row.service, place })
+    }
+
+    /// What an answer says when the store did as it was asked.
+    pub(super) fn wanted(&self) -> Option<&'static str> {
+        self.asks.iter().find_map(|ask| ask.wanted(self.service))
     }
 
     /// Runs one call. An error: nobody answered.
@@ -133,11 +142,12 @@ impl Tap {
     }
 
     fn told(&self, headers: &HeaderMap) -> Option<String> {
-        let names: &[&str] = match (self.service, &self.ask) {
-            (Service::S3, Ask::CustomerKey(_)) => &[sse::SSE_C_ALGORITHM],
-            (Service::S3, _) => &[sse::SSE],
-            (Service::Azblob, Ask::CustomerKey(_)) => &[AZURE_KEY],
-            (Service::Azblob, _) => &[AZURE_WRITE, AZURE_HEAD],
+        let own_key = self.asks.iter().any(|ask| matches!(ask, Ask::CustomerKey(_)));
+        let names: &[&str] = match (self.service, own_key) {
+            (Service::S3, true) => &[sse::SSE_C_ALGORITHM],
+            (Service::S3, false) => &[sse::SSE],
+            (Service::Azblob, true) => &[AZURE_KEY],
+            (Service::Azblob, false) => &[AZURE_WRITE, AZURE_HEAD],
             _ => &[],
         };
         let found = names.iter().find_map(|name| headers.get(*name))?;
@@ -147,7 +157,6 @@ impl Tap {
 
 fn s3_that_asks(builder: S3, ask: &Ask) -> S3 {
     match ask {
-        Ask::Nothing => builder,
         Ask::Aes256 => builder.server_side_encryption_with_s3_key(),
         Ask::Kms(Some(key)) => builder.server_side_encryption_with_customer_managed_kms_key(key),
         Ask::Kms(None) => builder.server_side_encryption_with_aws_managed_kms_key(),

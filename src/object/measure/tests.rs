@@ -32,12 +32,27 @@ fn sound() -> Measurement {
         customer_key: Some(asked(Some("AES256"), Some("AES256"), Some("AES256"))),
         create_existing: reply(412, None),
         race_winners: vec![1],
-        conditional_update: true,
+        conditional_update: Some(true),
         lists_at_once: true,
-        ranges: true,
-        batch_delete: true,
+        ranges: Some(true),
+        batch_delete: Some(true),
         crc32c: Some(true),
         ..Measurement::default()
+    }
+}
+
+/// What is left of it when trouble kept the store from answering.
+fn in_trouble() -> Measurement {
+    Measurement {
+        aes256: None,
+        copy: None,
+        create_existing: reply(503, None),
+        race_winners: Vec::new(),
+        conditional_update: None,
+        ranges: None,
+        batch_delete: None,
+        crc32c: None,
+        ..sound()
     }
 }
 
@@ -75,9 +90,17 @@ fn deviants() -> Vec<(Measurement, &'static [&'static str])> {
             Measurement { create_existing: reply(409, None), ..sound() },
             &["objects.conditional-create"],
         ),
+        (
+            Measurement { create_existing: reply(500, None), ..sound() },
+            &["objects.conditional-create"],
+        ),
+        (in_trouble(), &[]),
         (Measurement { race_winners: vec![1, 2], ..sound() }, &["objects.conditional-create"]),
-        (Measurement { conditional_update: false, ..sound() }, &["objects.conditional-update"]),
-        (Measurement { batch_delete: false, ..sound() }, &["objects.delete"]),
+        (
+            Measurement { conditional_update: Some(false), ..sound() },
+            &["objects.conditional-update"],
+        ),
+        (Measurement { batch_delete: Some(false), ..sound() }, &["objects.delete"]),
         (Measurement { lists_at_once: false, ..sound() }, &["list after write"]),
         (Measurement { clock_ahead_seconds: Some(-3600), ..sound() }, &["clock"]),
         (Measurement { region_ignored: Some(false), ..sound() }, &["access.region"]),
@@ -104,6 +127,36 @@ fn a_row_made_of_a_measurement_is_read_back_and_agrees_with_it() {
         let left: Vec<_> = expected.iter().copied().filter(|e| of_no_row.contains(e)).collect();
         assert_eq!(contradicted(&measured, &lab), left, "{text}");
     }
+}
+
+#[test]
+fn passing_trouble_is_no_measurement_and_stands_in_no_row() {
+    let text = in_trouble().toml("lab", &row("minio"), "2026-11-24".parse().unwrap());
+    for words in ["503", "conditional", "refusals", "request", "delete"] {
+        assert!(!text.contains(words), "{words}: {text}");
+    }
+    let findings = in_trouble().findings(&row("minio"));
+    for about in ["sse.request", "objects.conditional-create", "objects.delete"] {
+        let finding = findings.iter().find(|each| each.about == about).unwrap();
+        assert_eq!(finding.verdict, Verdict::Unmeasured, "{about}");
+    }
+    for (status, passes, measures) in
+        [(429, true, false), (500, true, true), (501, false, true), (503, true, false)]
+    {
+        let reply = reply(status, None);
+        assert_eq!((reply.may_pass(), !reply.is_trouble()), (passes, measures), "{status}");
+    }
+}
+
+#[test]
+fn a_policy_that_refuses_plain_writes_says_nothing_of_encryption_at_rest() {
+    let plain = Asked { wanted: None, write: reply(403, None), head: None };
+    let measured = Measurement { plain, kms: None, dsse: None, customer_key: None, ..sound() };
+    assert_eq!(contradicted(&measured, &row("amazon-s3")), [""; 0]);
+    let findings = measured.findings(&row("amazon-s3"));
+    let at_rest = findings.iter().find(|each| each.about == "sse.at-rest").unwrap();
+    assert_eq!(at_rest.measured, "plain writes: refused (403)");
+    assert_eq!(at_rest.verdict, Verdict::Unmeasured);
 }
 
 #[test]

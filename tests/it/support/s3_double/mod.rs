@@ -134,6 +134,8 @@ struct Mood {
     has_batch_deletes: bool,
     latency: Duration,
     bytes_per_second: Option<u64>,
+    /// Each request of this ordinal, or of a multiple of it, is told to come back later.
+    busy_at_every: Option<usize>,
     /// PUTs still to come until one is applied and its answer lost; the answer of the next is 1.
     lose_answer_of_put: Option<u64>,
 }
@@ -171,6 +173,7 @@ impl S3Double {
             has_batch_deletes: true,
             latency: Duration::ZERO,
             bytes_per_second: None,
+            busy_at_every: None,
             lose_answer_of_put: None,
         };
         let state = State {
@@ -240,6 +243,12 @@ impl S3Double {
     /// All bodies together pass at this rate; `None`: as fast as they come.
     pub fn throttle(&self, bytes_per_second: Option<u64>) {
         self.state().mood.bytes_per_second = bytes_per_second;
+    }
+
+    /// Every `nth` request, counted from the last [`S3Double::forget`], gets 503 SlowDown.
+    pub fn busy_at_every(&self, nth: usize) {
+        assert!(nth > 0, "requests are counted from 1");
+        self.state().mood.busy_at_every = Some(nth);
     }
 
     /// The `nth` PUT from now (1 is the next) is applied, and its connection closed unanswered.

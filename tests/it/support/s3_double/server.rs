@@ -75,7 +75,10 @@ async fn answer(
 
     let (reply, lost) = {
         let mut state = lock(&state);
+        let ordinal = state.record.len() + 1;
+        let busy = state.mood.busy_at_every.is_some_and(|nth| ordinal.is_multiple_of(nth));
         let reply = match state.mood.presence {
+            Presence::There if busy => Some(Reply::error(503, "SlowDown", "Slow down.")),
             Presence::There => Some(service::reply(&mut state, &asked)),
             Presence::Busy => Some(Reply::error(503, "SlowDown", "Please reduce your rate.")),
             Presence::Gone => None,

@@ -77,6 +77,14 @@ impl Ceph {
         Self { dir, _osd: osd, _mon: mon }
     }
 
+    /// Makes a user who owns nothing, and gives it keys: access key, secret.
+    pub fn user(&self, uid: &str) -> (String, String) {
+        let (access, secret) = (format!("{uid}-key"), format!("{uid}-secret"));
+        tool(self.dir.path(), "radosgw-admin", &["--id", "rgw.a", "user", "create", "--uid", uid])
+            .then(&["--display-name", uid, "--access-key", &access, "--secret-key", &secret]);
+        (access, secret)
+    }
+
     /// Starts a gateway and makes the bucket; all gateways show the same buckets.
     pub fn gateway(&self, gateway: Gateway) -> Store {
         let address = format!("127.0.0.1:{}", free_port());
