@@ -31,6 +31,7 @@ mod matrix;
 mod keys;
 mod seven;
 mod audit_keys;
+mod odd_bucket;
 mod audit_page;
 mod audit_scale;
 mod crash;

@@ -15,6 +15,7 @@ use crate::provider::Provider;
 use crate::provider::RefusalScope;
 use crate::provider::Refused;
 use crate::provider::RegionRule;
+use crate::provider::SseMode;
 use crate::provider::SseRequest;
 use crate::provider::Support;
 

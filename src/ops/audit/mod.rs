@@ -47,6 +47,7 @@ use crate::object::Upload;
 use crate::ops::rfc3339;
 use crate::provider::Matrix;
 use crate::provider::Provider;
+use crate::provider::Service;
 use crate::provider::SseMode;
 use crate::volume::Summary;
 use crate::volume::Volume;
@@ -296,11 +297,7 @@ impl Audit<'_> {
         }
         faults.extend(missing_states(&tally.states));
         faults.extend(report.bucket.iter().flat_map(bucket_faults));
-        if let (Told::No(why), Some(facts)) = (&report.scope.versions, &report.bucket)
-            && matches!(&facts.versioning, Told::Yes(state) if state != "off")
-        {
-            faults.push(format!("the bucket keeps versions, and they are not told: {why}"));
-        }
+        faults.extend(unseen_versions(&report.scope.versions, report.bucket.as_ref()));
         faults.extend(report.repair.iter().flat_map(|repair| repair.failures.iter().cloned()));
         faults
     }
@@ -325,8 +322,15 @@ impl Audit<'_> {
         counted(totals.markers, "delete markers");
         counted(totals.blocks_unnamed, "blocks under way, or waiting to be deleted");
         counted(totals.vanished, "objects deleted while the audit ran");
-        if let Told::No(why) = &report.uploads {
+        if let Some(why) = report.uploads.why() {
             notes.push(format!("unfinished uploads are not told: {why}"));
+        }
+        let (versions, facts) = (&report.scope.versions, report.bucket.as_ref());
+        let keeps_any = !matches!(self.config.provider.service, Service::Fs | Service::Memory);
+        if let (true, Some(why), None) =
+            (keeps_any, versions.why(), unseen_versions(versions, facts))
+        {
+            notes.push(format!("whether there are superseded versions is not told: {why}"));
         }
         notes
     }
@@ -354,16 +358,37 @@ fn missing_states(found: &[u64]) -> Vec<String> {
     faults
 }
 
+/// That there may be versions nobody looked at. Only a store that has no versions, or a bucket that
+/// never kept any, has none to hide.
+fn unseen_versions(versions: &Told<()>, facts: Option<&BucketFacts>) -> Option<String> {
+    let (facts, why) = (facts?, versions.why()?);
+    let keeps = match &facts.versioning {
+        Told::Yes(state) => Some(state != "off"),
+        Told::No(_) | Told::Denied(_) => None,
+    };
+    match (versions, keeps) {
+        (_, Some(true)) => Some(format!("the bucket keeps versions, and they are not told: {why}")),
+        (Told::Denied(_), None) => Some(format!(
+            "the bucket may keep versions, and the keys may not list them (it takes the permission \
+             s3:ListBucketVersions): {why}"
+        )),
+        _ => None,
+    }
+}
+
 fn bucket_faults(facts: &BucketFacts) -> Vec<String> {
     let mut faults = Vec::new();
     if facts.public == Told::Yes(true) {
         faults.push("the bucket's policy lets everybody in".to_owned());
     }
+    if facts.public_acl == Told::Yes(true) && facts.public_access_blocked != Told::Yes(true) {
+        faults.push("the bucket's ACL lets everybody in".to_owned());
+    }
     match &facts.key_state {
         Told::Yes(state) if state != "Enabled" => {
             faults.push(format!("the key that the volume names is not enabled: {state}"));
         }
-        Told::Yes(_) | Told::No(_) => {}
+        Told::Yes(_) | Told::No(_) | Told::Denied(_) => {}
     }
     faults
 }
@@ -394,6 +419,41 @@ mod tests {
         assert_eq!(row_name(&row), "minio");
         let changed = Provider { delete_batch: 7, ..(*row).clone() };
         assert_eq!(row_name(&changed), "minio (changed by the config)");
+    }
+
+    #[test]
+    fn versions_that_may_be_there_and_may_not_be_seen_are_a_fault() {
+        let no = || "the store does not tell".to_owned();
+        let facts = |versioning| BucketFacts {
+            default_encryption: Told::No(no()),
+            denies_unencrypted: Told::No(no()),
+            denies_plain_http: Told::No(no()),
+            public: Told::No(no()),
+            public_acl: Told::Yes(true),
+            public_access_blocked: Told::No(no()),
+            versioning,
+            object_lock: Told::No(no()),
+            key_state: Told::No(no()),
+        };
+        let on = |state: &str| Told::Yes(state.to_owned());
+        let (denied, unsupported) = (Told::Denied(no()), Told::No(no()));
+        for (versions, versioning, fault) in [
+            (&denied, Told::Denied(no()), Some("s3:ListBucketVersions")),
+            (&denied, Told::No(no()), Some("s3:ListBucketVersions")),
+            (&denied, on("enabled"), Some("keeps versions")),
+            (&denied, on("off"), None),
+            (&unsupported, on("suspended"), Some("keeps versions")),
+            (&unsupported, Told::No(no()), None),
+            (&Told::Yes(()), on("enabled"), None),
+        ] {
+            let found = unseen_versions(versions, Some(&facts(versioning)));
+            assert_eq!(found.is_some(), fault.is_some(), "{versions:?}: {found:?}");
+            assert!(fault.is_none_or(|words| found.unwrap().contains(words)));
+        }
+        assert_eq!(unseen_versions(&denied, None), None, "only S3 has versions so");
+        assert_eq!(bucket_faults(&facts(Told::No(no()))), ["the bucket's ACL lets everybody in"]);
+        let shut = BucketFacts { public_access_blocked: Told::Yes(true), ..facts(Told::No(no())) };
+        assert!(bucket_faults(&shut).is_empty());
     }
 
     #[test]
