@@ -62,7 +62,13 @@ pub(super) async fn read(
 /// The document as OpenDAL may read it.
 fn checked<'d>(call: &str, document: &'d str) -> Result<Cow<'d, str>, Lie> {
     let root = document::root_of(document).unwrap_or_default();
-    if root == "Error" || call == "DeleteObjects" && root != "DeleteResult" {
+    let strange = match call {
+        "DeleteObjects" => root != "DeleteResult",
+        // A store that does not know the question answers it with a listing without versions.
+        "ListObjectVersions" => root == "Error",
+        _ => !root.starts_with("List"),
+    };
+    if strange {
         let text = |tag| inside(document, tag).map(str::to_owned);
         let message = || format!("it answers 200 with `{root}`");
         return Err(Lie {
@@ -166,6 +172,7 @@ mod tests {
         let lie = checked("DeleteObjects", "<html><body>fine</body></html>").unwrap_err();
         assert!(lie.message.contains("`html`"), "{lie:?}");
         assert!(checked("DeleteObjects", "").is_err());
+        assert!(checked("ListObjectsV2", "<html><body>log in</body></html>").is_err());
         for fine in ["<DeleteResult/>", "<DeleteResult xmlns=\"x\"><Deleted/></DeleteResult>"] {
             assert!(checked("DeleteObjects", fine).is_ok(), "{fine}");
         }

@@ -100,17 +100,21 @@ async fn versions(
         Some(inspector) if inspector.versioning().await == Told::Yes("off".to_owned()) => {
             Ok(Told::No("its keys may not list them; the bucket's versioning is off".to_owned()))
         }
-        Some(_) | None => Err(blind(&config.name, why)),
+        Some(_) => Err(blind(why).hint(format!(
+            "permit `s3:ListBucketVersions` (`cairnfs iam {}` prints all it takes), or, where the \
+             bucket keeps no versions, `s3:GetBucketVersioning`; nothing was deleted",
+            config.name
+        ))),
+        None => {
+            Err(blind(why).hint("permit the keys to list versions of objects; nothing was deleted"))
+        }
     }
 }
 
-fn blind(name: &str, why: &str) -> Error {
+fn blind(why: &str) -> Error {
     let message =
         "its keys may not list versions, so that old ones would stay with all their bytes";
-    Error::new(Kind::Denied, format!("{message}: {why}")).hint(format!(
-        "permit `s3:ListBucketVersions` (`cairnfs iam {name}` prints all it takes), or, where the \
-         bucket keeps no versions, `s3:GetBucketVersioning`; nothing was deleted"
-    ))
+    Error::new(Kind::Denied, format!("{message}: {why}"))
 }
 
 /// The names of unfinished uploads; `found` counts them all.

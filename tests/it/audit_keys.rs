@@ -17,18 +17,13 @@ use super::support::volume::TestVolume;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-pub(crate) fn policy(volume: &TestVolume, args: &[&str]) -> String {
+fn policy(volume: &TestVolume, args: &[&str]) -> String {
     let ended = volume.call("cairnfs", &[&["iam", NAME], args].concat());
     ended.expect_success("iam").stdout
 }
 
 /// Calls the binary with keys that may do what `policy` permits.
-pub(crate) fn call_under(
-    volume: &TestVolume,
-    client: &S3Client,
-    policy: &str,
-    args: &[&str],
-) -> Ended {
+fn call_under(volume: &TestVolume, client: &S3Client, policy: &str, args: &[&str]) -> Ended {
     let [access_key, secret_key, token] = client.keys_under(policy);
     let mut command = volume.command("cairnfs");
     command

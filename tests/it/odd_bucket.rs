@@ -3,19 +3,15 @@
 
 use serde_json::Value;
 
-use super::audit::half_encrypted;
-use super::audit::plain;
-use super::audit_keys::call_under;
-use super::audit_keys::policy;
+use super::support::s3_double::Action;
 use super::support::s3_double::S3Double;
-use super::support::servers::BUCKET;
-use super::support::servers::Key;
-use super::support::servers::Minio;
 use super::support::volume::NAME;
 use super::support::volume::TestVolume;
 
 const DELETE: [&str; 5] = ["volume", "delete", NAME, "--yes", NAME];
 const AUDIT: [&str; 3] = ["audit", NAME, "--json"];
+const DENIED: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+const ENABLED: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
 
 fn report(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -23,29 +19,37 @@ fn report(text: &str) -> Value {
 
 #[test]
 fn keys_that_may_not_see_versions_neither_pass_an_audit_nor_delete_the_volume() {
-    let minio = Minio::start(Key::Present);
-    let (volume, client) = (TestVolume::minio(&minio), minio.client());
-    half_encrypted(&volume, client).stop();
-    let writer = policy(&volume, &[]);
-    let blind = writer
-        .replace("s3:ListBucketVersions", "s3:ListBucket")
-        .replace("s3:GetBucketVersioning", "s3:GetBucketPolicy");
-    let fix = ["audit", NAME, "--fix", "--json"];
-    let ended = call_under(&volume, client, &blind, &fix);
-    assert_ne!(plain(client), 0, "old versions cannot be repaired unseen");
-    assert_eq!(ended.code, Some(3), "{}{}", ended.stdout, ended.stderr);
-    let report = report(&ended.stdout);
-    assert!(report["scope"]["versions"]["denied"].is_string(), "{report:#}");
-    let faults = report["faults"].to_string();
+    let double = S3Double::start();
+    let volume = TestVolume::amazon(&double);
+    volume.create(&["--sse"]);
+    double.say("versions", 403, DENIED);
+    let before = double.keys();
+    // The bucket may keep versions for all that anybody knows; then it says that it does.
+    for (status, versioning) in [(403, DENIED), (200, ENABLED)] {
+        double.say("versioning", status, versioning);
+        let ended = volume.call("cairnfs", &AUDIT);
+        assert_eq!(ended.code, Some(3), "{}{}", ended.stdout, ended.stderr);
+        let told = report(&ended.stdout);
+        assert!(told["scope"]["versions"]["denied"].is_string(), "{told:#}");
+        assert!(told["faults"][0].as_str().unwrap().contains("versions"), "{told:#}");
+        double.forget();
+        let ended = volume.call("cairnfs", &DELETE);
+        assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
+        assert!(ended.stderr.contains("s3:ListBucketVersions"), "{}", ended.stderr);
+        assert_eq!(double.keys(), before);
+        let deletes = [Action::DeleteObject, Action::DeleteObjects].map(|each| double.count(each));
+        assert_eq!(deletes, [0, 0], "no delete marker either");
+    }
+    double.say("versioning", 403, DENIED);
+    let faults = report(&volume.call("cairnfs", &AUDIT).stdout)["faults"].to_string();
     assert!(faults.contains("s3:ListBucketVersions"), "{faults}");
-
-    let before = client.versions(BUCKET);
-    let ended = call_under(&volume, client, &blind, &DELETE);
-    assert_eq!(ended.code, Some(1), "{}{}", ended.stdout, ended.stderr);
-    assert!(ended.stderr.contains("s3:ListBucketVersions"), "{}", ended.stderr);
-    assert_eq!(client.versions(BUCKET), before, "nothing was deleted or marked");
-    call_under(&volume, client, &writer, &DELETE).expect_success("volume delete");
-    assert_eq!(client.versions(BUCKET), []);
+    // A store without versions has none to hide.
+    double.say("versions", 501, "<Error><Code>NotImplemented</Code></Error>");
+    let said = volume.call("cairnfs", &DELETE).expect_success("volume delete").stderr;
+    for words in ["whether old versions are", "whether unfinished uploads stay is not told"] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert!(double.keys().is_empty(), "{:?}", double.keys());
 }
 
 #[test]
@@ -53,17 +57,25 @@ fn versions_that_may_not_be_listed_are_none_where_versioning_is_off() {
     let double = S3Double::start();
     let volume = TestVolume::amazon(&double);
     volume.create(&["--sse"]);
-    let denied = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
-    double.say("versions", 403, denied);
-    let ended = volume.call("cairnfs", &AUDIT);
-    assert_eq!(ended.code, Some(3), "{}{}", ended.stdout, ended.stderr);
+    double.say("versions", 403, DENIED);
     double.say("versioning", 200, "<VersioningConfiguration/>");
     let ended = volume.call("cairnfs", &AUDIT);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     let notes = report(&ended.stdout)["notes"].to_string();
     assert!(notes.contains("superseded versions is not told"), "{notes}");
+    let page = |more: bool, name: &str| {
+        format!(
+            "<ListMultipartUploadsResult><IsTruncated>{more}</IsTruncated>\
+             <NextKeyMarker>cairn/{name}</NextKeyMarker><Upload><Key>cairn/{name}</Key>\
+             <UploadId>1</UploadId></Upload></ListMultipartUploadsResult>"
+        )
+    };
+    double.say("uploads", 200, &page(true, "one"));
+    double.say("key-marker", 200, &page(false, "two"));
     let said = volume.call("cairnfs", &DELETE).expect_success("volume delete").stderr;
-    assert!(said.contains("versioning is off"), "{said}");
+    for words in ["versioning is off", "stays: one", "stays: two"] {
+        assert!(said.contains(words), "{said}");
+    }
     assert!(double.keys().is_empty(), "{:?}", double.keys());
 }
 
