@@ -1,6 +1,6 @@
-//! What S3 answers about a bucket, as values: unfinished uploads, default encryption, public access,
-//! versioning, lock, the state of a key. A document of another name than the one that was asked for
-//! tells nothing. Pure: sends nothing.
+//! What S3 answers about a bucket, as values: unfinished uploads, default encryption, public
+//! access, versioning, lock, the state of a key. A document of another name than the one that was
+//! asked for tells nothing. Pure: sends nothing.
 
 use quick_xml::Reader;
 use quick_xml::de::from_str;
@@ -275,8 +275,8 @@ pub(super) fn key_state(json: &str) -> Result<String> {
     state.map(str::to_owned).ok_or_else(|| Error::new(Kind::Internal, "it names no state"))
 }
 
-/// Reads a document whose outermost element is `root`. Every field may be missing, so that any other
-/// document would read as one that says nothing.
+/// Reads a document whose outermost element is `root`. Every field may be missing, so that any
+/// other document would read as one that says nothing.
 fn parsed<T: for<'de> Deserialize<'de>>(xml: &str, root: &str) -> Result<T> {
     match root_of(xml) {
         Some(found) if found == root => from_str(xml).map_err(senseless),

@@ -170,8 +170,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Everything below a prefix. A name that ends with `/` stands for a directory, or for an object
-    /// whose size is not told.
+    /// Everything below a prefix. A name that ends with `/` stands for a directory, or for an
+    /// object whose size is not told.
     pub(super) fn list(
         &self,
         trust: Trust,

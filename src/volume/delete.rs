@@ -64,8 +64,8 @@ impl Deleted {
 }
 
 /// Deletes every object of the volume with all its versions, and looks that none is left.
-/// [`Kind::Busy`]: somebody has it mounted; [`Kind::Denied`]: old versions may be there that the keys
-/// may not see, and nothing was deleted.
+/// [`Kind::Busy`]: somebody has it mounted; [`Kind::Denied`]: old versions may be there that the
+/// keys may not see, and nothing was deleted.
 pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
     let ambient = Ambient::system();
     let (header, state) = open::read_remains(config).await?;
