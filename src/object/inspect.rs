@@ -68,15 +68,11 @@ struct Answer {
 impl Inspector {
     /// An inspector for `volume`; `None` where the store does not speak S3. Sends nothing.
     pub fn open(volume: &VolumeConfig) -> Result<Option<Self>> {
-        match volume.provider.service {
-            Service::S3 => Self::open_with(volume, volume.credentials.resolve()?),
-            Service::Gcs | Service::Azblob | Service::Fs | Service::Memory => Ok(None),
-        }
-    }
-
-    pub(super) fn open_with(volume: &VolumeConfig, keys: Option<KeyPair>) -> Result<Option<Self>> {
         let row = &volume.provider;
-        let Some(endpoint) = volume.endpoint.as_deref() else { return Ok(None) };
+        let (Service::S3, Some(endpoint)) = (row.service, volume.endpoint.as_deref()) else {
+            return Ok(None);
+        };
+        let keys = volume.credentials.resolve()?;
         opendal::install_default();
         let transport = HttpTransporter::default();
         let context = Context::new()
@@ -100,6 +96,13 @@ impl Inspector {
             bucket_default_probe: row.bucket_default_probe,
             is_amazon: endpoint.contains(".amazonaws.com"),
         }))
+    }
+
+    /// The same under other keys.
+    #[cfg(test)]
+    pub(super) fn under(self, keys: KeyPair) -> Self {
+        let signer = signer(&self.context, Some(&keys), "s3", &self.region);
+        Self { signer, keys: Some(keys), ..self }
     }
 
     /// The unfinished uploads below the volume's prefix, from `after` on: a page, and where the

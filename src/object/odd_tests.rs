@@ -40,7 +40,7 @@ async fn saying(scripts: &'static [(&'static str, u16, &'static str)]) -> Double
 
 fn inspector(double: &Double) -> Inspector {
     let volume = volume(rows::minio(), format!("http://{}", double.address));
-    Inspector::open_with(&volume, Some(keys())).unwrap().unwrap()
+    Inspector::open(&volume).unwrap().unwrap().under(keys())
 }
 
 #[tokio::test]

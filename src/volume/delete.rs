@@ -69,17 +69,16 @@ impl Deleted {
 pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
     let ambient = Ambient::system();
     let (header, state) = open::read_remains(config).await?;
+    let inspector = Inspector::open(config)?;
+    let versions = versions(config, inspector.as_ref()).await?;
     if let Some(state) = &state {
         state.check_features(&config.name, Purpose::Delete)?;
     }
     let recorded = state.as_ref().map(|state| state.sse.clone());
     let mode = recorded.or(config.sse.clone()).unwrap_or(SseMode::None);
-    let inspector = Inspector::open(config)?;
-    let versions = versions(config, &mode, inspector.as_ref()).await?;
     let policy = Policy { verify: config.verify(&mode), mode };
     let (bucket, _) = open::policed(config, policy, &ambient).await?;
-    let removing = remove(&bucket, &header, state, versions, &ambient);
-    let mut deleted = removing.await?;
+    let mut deleted = remove(&bucket, &header, state, versions, &ambient).await?;
     if let Some(inspector) = inspector {
         deleted.uploads = Some(Told::of(uploads(&inspector, &mut deleted.uploads_found).await));
     }
@@ -88,13 +87,8 @@ pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
 
 /// Whether the store tells versions. Who deletes without seeing them leaves all their bytes behind,
 /// and nobody could go on afterwards: the header is gone then.
-async fn versions(
-    config: &VolumeConfig,
-    mode: &SseMode,
-    inspector: Option<&Inspector>,
-) -> Result<Told<()>> {
-    let reading = VolumeConfig { sse: Some(mode.clone()), ..config.clone() };
-    let versions = Bucket::open(&reading, None)?.tells_versions().await?;
+async fn versions(config: &VolumeConfig, inspector: Option<&Inspector>) -> Result<Told<()>> {
+    let versions = Bucket::open(config, None)?.tells_versions().await?;
     let Told::Denied(why) = &versions else { return Ok(versions) };
     match inspector {
         Some(inspector) if inspector.versioning().await == Told::Yes("off".to_owned()) => {
