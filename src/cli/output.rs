@@ -1,5 +1,6 @@
 //! The only file that prints: data to stdout, talk and errors to stderr. Decides nothing.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::fmt::Write as _;
 use std::io;
@@ -93,16 +94,43 @@ pub(super) fn bytes(count: u64) -> String {
     }
 }
 
+/// Text of anybody's on one line: what would move the cursor, or begin a line that looks like ours,
+/// is spelt out.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    // Also what turns the direction of writing, and the line ends of Unicode.
+    let moves = |c: char| {
+        let unseen = '\u{2028}'..='\u{202e}';
+        c.is_control() || unseen.contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)
+    };
+    if !text.contains(moves) {
+        return text.into();
+    }
+    let spelt =
+        text.chars().map(|c| if moves(c) { c.escape_default().to_string() } else { c.into() });
+    spelt.collect::<String>().into()
+}
+
 fn rendered(error: &Error) -> String {
+    // An error may name an object of anybody's.
+    let sentence = error.to_string();
+    let sentence = printable(&sentence);
     match error.hint_text() {
-        Some(hint) => format!("error: {error}\nhint: {hint}"),
-        None => format!("error: {error}"),
+        Some(hint) => format!("error: {sentence}\nhint: {hint}"),
+        None => format!("error: {sentence}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobodys_text_begins_a_line_or_moves_the_cursor() {
+        assert_eq!(printable("blocks/ünï code"), "blocks/ünï code");
+        let forged = "x\n\npassed: all\u{1b}[2K\r\u{9b}\u{202e}";
+        let spelt = r"x\n\npassed: all\u{1b}[2K\r\u{9b}\u{202e}";
+        assert_eq!(printable(forged), spelt);
+    }
 
     #[test]
     fn an_error_is_one_sentence_and_one_hint() {

@@ -15,8 +15,10 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::mount;
+use crate::object::Told;
 use crate::provider::SseMode;
 use crate::volume::CreateOptions;
+use crate::volume::Deleted;
 use crate::volume::Summary;
 use crate::volume::Volume;
 
@@ -205,18 +207,45 @@ fn delete(name: &str, yes: Option<String>, config: &ConfigArgs) -> Result<()> {
             .hint("nothing was deleted"));
     }
     let deleted = runtime.block_on(Volume::delete(&config))?;
+    say_deleted(name, &deleted);
+    Ok(())
+}
+
+fn say_deleted(name: &str, deleted: &Deleted) {
     output::say(format!(
         "deleted volume `{name}`: {} objects, {} old versions and delete markers",
         deleted.objects, deleted.versions
     ));
-    output::say(match &deleted.unproven {
-        None => "nothing of it is left, no version and no delete marker".to_owned(),
-        Some(why) => format!("no object of it is left; whether old versions are: {why}"),
-    });
-    for upload in &deleted.uploads {
-        output::say(format!("an unfinished upload that is not the volume's stays: {upload}"));
+    match (&deleted.unproven, deleted.strange_found) {
+        (None, 0) => output::say("nothing of it is left, no version and no delete marker"),
+        (None, _) => {}
+        (Some(why), _) => {
+            let why = output::printable(why);
+            output::say(format!("no object of it is left; whether old versions are: {why}"));
+        }
     }
-    Ok(())
+    let stays = |names: &[String], found: u64, what: &str| {
+        for name in names {
+            output::say(format!("{what} stays: {}", output::printable(name)));
+        }
+        let rest = found.saturating_sub(names.len() as u64);
+        if rest > 0 {
+            output::say(format!("{what} stays: and {rest} more"));
+        }
+    };
+    let odd = "an object with a name that no volume gives";
+    stays(&deleted.strange, deleted.strange_found, odd);
+    match &deleted.uploads {
+        Some(Told::Yes(names)) => {
+            let what = "an unfinished upload that is not the volume's";
+            stays(names, deleted.uploads_found, what);
+        }
+        Some(Told::No(why) | Told::Denied(why)) => {
+            let why = output::printable(why);
+            output::say(format!("whether unfinished uploads stay is not told: {why}"));
+        }
+        None => {}
+    }
 }
 
 fn create_first(name: &str, error: Error) -> Error {

@@ -1,7 +1,10 @@
-//! What S3 answers about a bucket, as values: unfinished uploads, default encryption, policy,
-//! public access, versioning, lock, the state of a key. Pure: sends nothing.
+//! What S3 answers about a bucket, as values: unfinished uploads, default encryption, public
+//! access, versioning, lock, the state of a key. A document of another name than the one that was
+//! asked for tells nothing. Pure: sends nothing.
 
+use quick_xml::Reader;
 use quick_xml::de::from_str;
+use quick_xml::events::Event;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
@@ -18,6 +21,27 @@ pub enum Told<T> {
     Yes(T),
     /// It was not asked, or did not answer; a reason for people.
     No(String),
+    /// The keys may not ask, whatever the answer is; the store's own words.
+    Denied(String),
+}
+
+impl<T> Told<T> {
+    /// What became of a question.
+    pub fn of(answer: Result<T>) -> Self {
+        match answer {
+            Ok(told) => Self::Yes(told),
+            Err(error) if error.kind() == Kind::Denied => Self::Denied(error.to_string()),
+            Err(error) => Self::No(error.to_string()),
+        }
+    }
+
+    /// Why it is not told, if it is not.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::Yes(_) => None,
+            Self::No(why) | Self::Denied(why) => Some(why),
+        }
+    }
 }
 
 /// How a bucket is set up, as far as its store tells.
@@ -31,6 +55,8 @@ pub struct BucketFacts {
     pub denies_plain_http: Told<bool>,
     /// Whether the policy lets everybody in.
     pub public: Told<bool>,
+    /// Whether the bucket's ACL grants something to everybody, or to whoever has an account.
+    pub public_acl: Told<bool>,
     /// Whether public access is blocked, whatever policies say.
     pub public_access_blocked: Told<bool>,
     /// `off`, `enabled`, `suspended`.
@@ -116,6 +142,30 @@ struct PolicyStatusXml {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AclXml {
+    access_control_list: GrantsXml,
+}
+
+#[derive(Deserialize)]
+struct GrantsXml {
+    #[serde(default, rename = "Grant")]
+    grants: Vec<GrantXml>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GrantXml {
+    grantee: GranteeXml,
+}
+
+#[derive(Deserialize)]
+struct GranteeXml {
+    #[serde(rename = "URI")]
+    group: Option<String>,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[derive(Default)]
 struct PublicAccessXml {
@@ -148,7 +198,7 @@ struct RetentionXml {
 
 /// Reads a page of ListMultipartUploads. Names lose the volume's prefix.
 pub(super) fn uploads(xml: &str, prefix: &str) -> Result<UploadsPage> {
-    let page: UploadsXml = parsed(xml)?;
+    let page: UploadsXml = parsed(xml, "ListMultipartUploadsResult")?;
     let inside = |key: String| key.strip_prefix(prefix).map_or(key.clone(), str::to_owned);
     let next = page.is_truncated.then_some((page.next_key_marker, page.next_upload_id_marker));
     let uploads = page.uploads.into_iter().map(|upload| Upload {
@@ -161,7 +211,7 @@ pub(super) fn uploads(xml: &str, prefix: &str) -> Result<UploadsPage> {
 
 /// Reads GetBucketEncryption.
 pub(super) fn default_encryption(xml: &str) -> Result<String> {
-    let config: EncryptionXml = parsed(xml)?;
+    let config: EncryptionXml = parsed(xml, "ServerSideEncryptionConfiguration")?;
     let rule = config.rules.into_iter().find_map(|rule| rule.by_default);
     Ok(match rule {
         Some(ByDefaultXml { algorithm, key: Some(key) }) if !key.is_empty() => {
@@ -174,19 +224,30 @@ pub(super) fn default_encryption(xml: &str) -> Result<String> {
 
 /// Reads GetBucketVersioning.
 pub(super) fn versioning(xml: &str) -> Result<String> {
-    let config: VersioningXml = parsed(xml)?;
+    let config: VersioningXml = parsed(xml, "VersioningConfiguration")?;
     Ok(config.status.map_or_else(|| "off".to_owned(), |status| status.to_lowercase()))
 }
 
 /// Reads GetBucketPolicyStatus.
 pub(super) fn is_public(xml: &str) -> Result<bool> {
-    let status: PolicyStatusXml = parsed(xml)?;
+    let status: PolicyStatusXml = parsed(xml, "PolicyStatus")?;
     Ok(status.is_public.eq_ignore_ascii_case("true"))
+}
+
+/// Reads GetBucketAcl: whether it grants anything to everybody, or to whoever has an account.
+pub(super) fn is_public_acl(xml: &str) -> Result<bool> {
+    let acl: AclXml = parsed(xml, "AccessControlPolicy")?;
+    let everybody = |group: String| {
+        let name = group.rsplit('/').next().unwrap_or_default();
+        matches!(name, "AllUsers" | "AuthenticatedUsers")
+    };
+    let grants = acl.access_control_list.grants.into_iter();
+    Ok(grants.filter_map(|grant| grant.grantee.group).any(everybody))
 }
 
 /// Reads GetPublicAccessBlock: whether all four doors are shut.
 pub(super) fn public_access_blocked(xml: &str) -> Result<bool> {
-    let block: PublicAccessXml = parsed(xml)?;
+    let block: PublicAccessXml = parsed(xml, "PublicAccessBlockConfiguration")?;
     Ok(block.block_public_acls
         && block.ignore_public_acls
         && block.block_public_policy
@@ -195,7 +256,7 @@ pub(super) fn public_access_blocked(xml: &str) -> Result<bool> {
 
 /// Reads GetObjectLockConfiguration.
 pub(super) fn object_lock(xml: &str) -> Result<String> {
-    let config: LockXml = parsed(xml)?;
+    let config: LockXml = parsed(xml, "ObjectLockConfiguration")?;
     if config.object_lock_enabled.as_deref() != Some("Enabled") {
         return Ok("off".to_owned());
     }
@@ -207,24 +268,6 @@ pub(super) fn object_lock(xml: &str) -> Result<String> {
     })
 }
 
-/// Whether a bucket policy denies uploads that do not ask for encryption.
-pub(super) fn denies_unencrypted(policy: &Value) -> bool {
-    let header = "s3:x-amz-server-side-encryption";
-    denials(policy, &["s3:putobject", "s3:put*"]).any(|statement| {
-        let condition = &statement["Condition"];
-        // A negated comparison is also true where the header is missing.
-        holds(&condition["Null"][header], "true")
-            || !condition["StringNotEquals"][header].is_null()
-            || !condition["StringNotLike"][header].is_null()
-    })
-}
-
-/// Whether a bucket policy denies requests without TLS.
-pub(super) fn denies_plain_http(policy: &Value) -> bool {
-    denials(policy, &[])
-        .any(|statement| holds(&statement["Condition"]["Bool"]["aws:SecureTransport"], "false"))
-}
-
 /// Reads KMS's DescribeKey.
 pub(super) fn key_state(json: &str) -> Result<String> {
     let answer: Value = serde_json::from_str(json).map_err(senseless)?;
@@ -232,36 +275,30 @@ pub(super) fn key_state(json: &str) -> Result<String> {
     state.map(str::to_owned).ok_or_else(|| Error::new(Kind::Internal, "it names no state"))
 }
 
-/// The statements that deny everybody one of `actions`, or everything.
-fn denials<'a>(policy: &'a Value, actions: &'a [&str]) -> impl Iterator<Item = &'a Value> {
-    each(&policy["Statement"]).filter(move |statement| {
-        let principal = &statement["Principal"];
-        let everybody = holds(principal, "*") || holds(&principal["AWS"], "*");
-        let covers = |action: &Value| {
-            let action = action.as_str().unwrap_or_default().to_lowercase();
-            action == "*" || action == "s3:*" || actions.contains(&action.as_str())
-        };
-        statement["Effect"] == "Deny" && everybody && each(&statement["Action"]).any(covers)
-    })
+/// Reads a document whose outermost element is `root`. Every field may be missing, so that any
+/// other document would read as one that says nothing.
+fn parsed<T: for<'de> Deserialize<'de>>(xml: &str, root: &str) -> Result<T> {
+    match root_of(xml) {
+        Some(found) if found == root => from_str(xml).map_err(senseless),
+        Some(found) => Err(Error::new(Kind::Unsupported, "the store answers another question")
+            .with("wanted", root)
+            .with("answered", found)),
+        None => Err(Error::new(Kind::Internal, "the store's answer has no sense")),
+    }
 }
 
-/// A policy writes one thing as itself and several as a list.
-fn each(value: &Value) -> impl Iterator<Item = &Value> {
-    let list = value.as_array();
-    list.into_iter().flatten().chain(list.is_none().then_some(value))
-}
-
-/// Whether a value, or one of a list, is `wanted`, as text or as what the text stands for.
-fn holds(value: &Value, wanted: &str) -> bool {
-    each(value).any(|one| match one {
-        Value::String(text) => text == wanted,
-        Value::Bool(flag) => flag.to_string() == wanted,
-        _ => false,
-    })
-}
-
-fn parsed<T: for<'de> Deserialize<'de>>(xml: &str) -> Result<T> {
-    from_str(xml).map_err(senseless)
+/// The name of a document's outermost element, without its namespace.
+pub(super) fn root_of(xml: &str) -> Option<String> {
+    let mut reader = Reader::from_str(xml);
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(tag) | Event::Empty(tag) => {
+                return Some(tag.local_name().as_ref().to_owned());
+            }
+            Event::Eof => return None,
+            _ => {}
+        }
+    }
 }
 
 fn senseless(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -270,8 +307,6 @@ fn senseless(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     const XML: &str = r#"<?xml version="1.0" encoding="UTF-8"?>"#;
@@ -342,36 +377,47 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_denies_only_what_it_denies_everybody() {
-        let deny = |action: Value, principal: Value, condition: Value| {
-            json!({ "Statement": [{ "Effect": "Deny", "Principal": principal, "Action": action,
-                "Resource": "arn:aws:s3:::b/*", "Condition": condition }] })
+    fn an_acl_is_open_to_everybody_by_a_grant_to_a_group_of_all() {
+        let grant = |grantee: &str| {
+            format!(
+                "{XML}<AccessControlPolicy xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                 <Owner><ID>o</ID></Owner><AccessControlList><Grant><Grantee \
+                 xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
+                 xsi:type=\"CanonicalUser\"><ID>o</ID></Grantee>\
+                 <Permission>FULL_CONTROL</Permission></Grant><Grant>\
+                 <Grantee>{grantee}</Grantee><Permission>READ</Permission></Grant>\
+                 </AccessControlList></AccessControlPolicy>"
+            )
         };
-        let header = "s3:x-amz-server-side-encryption";
-        let missing = || json!({ "Null": { header: "true" } });
-        let other = || json!({ "StringNotEquals": { header: "AES256" } });
-        let plain = || json!({ "Bool": { "aws:SecureTransport": "false" } });
-        for (policy, unencrypted, plain_http) in [
-            (deny(json!("s3:PutObject"), json!("*"), missing()), true, false),
-            (deny(json!(["s3:GetObject", "s3:*"]), json!({ "AWS": "*" }), other()), true, false),
-            (deny(json!("s3:GetObject"), json!("*"), missing()), false, false),
-            // As MinIO writes back what it was given.
-            (
-                deny(
-                    json!(["s3:*"]),
-                    json!({ "AWS": ["*"] }),
-                    json!({ "Bool": { "aws:SecureTransport": ["false"] } }),
-                ),
-                false,
-                true,
-            ),
-            (deny(json!("s3:PutObject"), json!({ "AWS": "arn:x" }), missing()), false, false),
-            (deny(json!("s3:*"), json!("*"), plain()), false, true),
-            (deny(json!("s3:PutObject"), json!("*"), plain()), false, false),
-            (json!({ "Statement": [] }), false, false),
+        let group = |name| format!("<URI>http://acs.amazonaws.com/groups/{name}</URI>");
+        for (grantee, open) in [
+            ("<ID>friend</ID>".to_owned(), false),
+            (group("s3/LogDelivery"), false),
+            (group("global/AllUsers"), true),
+            (group("global/AuthenticatedUsers"), true),
         ] {
-            assert_eq!(denies_unencrypted(&policy), unencrypted, "{policy}");
-            assert_eq!(denies_plain_http(&policy), plain_http, "{policy}");
+            assert_eq!(is_public_acl(&grant(&grantee)).unwrap(), open, "{grantee}");
         }
+    }
+
+    #[test]
+    fn an_answer_to_another_question_tells_nothing() {
+        let listing = format!("{XML}<ListBucketResult><Name>b</Name></ListBucketResult>");
+        for told in [
+            versioning(&listing).err(),
+            object_lock(&listing).err(),
+            default_encryption(&listing).err(),
+            is_public_acl(&listing).err(),
+            public_access_blocked(&listing).err(),
+            is_public(&listing).err(),
+            uploads(&listing, "").err(),
+        ] {
+            let error = told.expect("it says nothing of the kind");
+            assert_eq!(error.kind(), Kind::Unsupported);
+            assert!(error.to_string().contains("ListBucketResult"), "{error}");
+        }
+        assert!(versioning("").is_err() && versioning("no").is_err());
+        let named = "<s3:VersioningConfiguration xmlns:s3='x'></s3:VersioningConfiguration>";
+        assert_eq!(root_of(named).as_deref(), Some("VersioningConfiguration"));
     }
 }

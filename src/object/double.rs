@@ -30,6 +30,8 @@ pub(super) enum Manner {
     ConfirmsByHead,
     /// The header is accepted and ignored.
     Ignores,
+    /// Whatever has one of these in its query is answered with this status and document.
+    Says(&'static [(&'static str, u16, &'static str)]),
     /// Every write is answered with this status and code.
     Refuses(u16, &'static str),
     /// Every request is sent on, with this status, to the same path elsewhere.
@@ -101,6 +103,13 @@ impl Double {
         self.state.lock().records.clone()
     }
 
+    /// Stores an object that nobody encrypted, under any key.
+    pub(super) fn plant(&self, key: &str, body: &'static str) {
+        let (tag, body) = ("\"0\"".to_owned(), body.into());
+        let object = Object { body, sse: None, tag, attribute: None };
+        self.state.lock().objects.insert(key.to_owned(), object);
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -120,6 +129,12 @@ impl Double {
         }
         let query = parts.uri.query().unwrap_or("");
         let name = parts.uri.path().trim_start_matches("/bucket").trim_start_matches('/');
+        if let Manner::Says(scripts) = manner
+            && let Some((_, status, document)) =
+                scripts.iter().find(|(asked, ..)| query.contains(asked))
+        {
+            return reply(*status, &[], Bytes::from_static(document.as_bytes()));
+        }
         if sse.is_some() && parts.method != Method::PUT {
             return error(400, "InvalidArgument");
         }

@@ -6,6 +6,8 @@ use std::error::Error as _;
 use opendal::ErrorKind;
 
 use super::answer::Demand;
+use super::answered::LIST_V1;
+use super::answered::NO_TOKEN;
 use super::witness::Seen;
 use crate::error::Error;
 use crate::error::Kind;
@@ -102,6 +104,11 @@ fn by_code(code: &str) -> Option<(Kind, &'static str, Option<&'static str>)> {
         "XMinioStorageFull" | "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" => {
             Some((Kind::NoSpace, "the store is full", Some("make room in the store")))
         }
+        NO_TOKEN => Some((
+            Kind::Corrupt,
+            "the store says that there are more, and not where they begin",
+            Some(LIST_V1),
+        )),
         _ => None,
     }
 }

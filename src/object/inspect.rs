@@ -20,6 +20,7 @@ use reqsign_core::hash::hex_sha256;
 use reqsign_file_read_tokio::TokioFileRead;
 use serde_json::Value;
 
+use super::denials;
 use super::document;
 use super::document::BucketFacts;
 use super::document::Told;
@@ -37,6 +38,12 @@ use crate::provider::SseMode;
 /// An answer must come within this time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
+/// Tries after the first one, where the store fails in passing. Silence is not waited for again.
+const RETRIES_MAX: u32 = 3;
+
+/// Before the second try; then twice as long each time.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
 /// Asks about one bucket of an S3 store.
 pub struct Inspector {
     signer: Signer<Credential>,
@@ -45,6 +52,7 @@ pub struct Inspector {
     keys: Option<KeyPair>,
     /// The bucket's URL, without a slash at its end.
     base: String,
+    bucket: String,
     prefix: String,
     region: String,
     bucket_default_probe: bool,
@@ -82,11 +90,19 @@ impl Inspector {
             context,
             keys,
             base,
+            bucket: volume.bucket.clone(),
             prefix: volume.prefix.clone(),
             region: region.to_owned(),
             bucket_default_probe: row.bucket_default_probe,
             is_amazon: endpoint.contains(".amazonaws.com"),
         }))
+    }
+
+    /// The same under other keys.
+    #[cfg(test)]
+    pub(super) fn under(self, keys: KeyPair) -> Self {
+        let signer = signer(&self.context, Some(&keys), "s3", &self.region);
+        Self { signer, keys: Some(keys), ..self }
     }
 
     /// The unfinished uploads below the volume's prefix, from `after` on: a page, and where the
@@ -106,15 +122,30 @@ impl Inspector {
         }
         let answer = self.ask(&query).await?;
         let page = document::uploads(&answer.expect_found()?, &self.prefix)?;
-        Ok((page.uploads, page.next))
+        match page.next {
+            Some(next) if next.0.is_empty() || Some(&next) == after => {
+                Err(Error::new(Kind::Corrupt, "the list of unfinished uploads does not go on")
+                    .with("after", next.0))
+            }
+            next => Ok((page.uploads, next)),
+        }
+    }
+
+    /// Whether the bucket keeps versions: `off`, `enabled`, `suspended`.
+    pub async fn versioning(&self) -> Told<String> {
+        self.fact("versioning=", None, document::versioning).await
     }
 
     /// How the bucket is set up. What cannot be learned says why.
     pub async fn facts(&self, mode: &SseMode) -> BucketFacts {
         let policy = self.policy().await;
-        let judged = |judge: fn(&Value) -> bool| match &policy {
-            Told::Yes(policy) => Told::Yes(policy.as_ref().is_some_and(judge)),
+        let below = format!("{}/{}", self.bucket, self.prefix);
+        let judged = |judge: fn(&Value, &str) -> bool| match &policy {
+            Told::Yes(policy) => {
+                Told::Yes(policy.as_ref().is_some_and(|policy| judge(policy, &below)))
+            }
             Told::No(why) => Told::No(why.clone()),
+            Told::Denied(why) => Told::Denied(why.clone()),
         };
         let none = |text: &str| Some(text.to_owned());
         let default_encryption = match self.bucket_default_probe {
@@ -123,13 +154,14 @@ impl Inspector {
         };
         BucketFacts {
             default_encryption,
-            denies_unencrypted: judged(document::denies_unencrypted),
-            denies_plain_http: judged(document::denies_plain_http),
+            denies_unencrypted: judged(denials::unencrypted),
+            denies_plain_http: judged(denials::plain_http),
             public: self.fact("policyStatus=", Some(false), document::is_public).await,
+            public_acl: self.fact("acl=", None, document::is_public_acl).await,
             public_access_blocked: self
                 .fact("publicAccessBlock=", Some(false), document::public_access_blocked)
                 .await,
-            versioning: self.fact("versioning=", None, document::versioning).await,
+            versioning: self.versioning().await,
             object_lock: self.fact("object-lock=", none("off"), document::object_lock).await,
             key_state: self.key_state(mode).await,
         }
@@ -158,7 +190,7 @@ impl Inspector {
                 _ => read(&answer.expect_found()?),
             }
         };
-        learned.await.map_or_else(|error: Error| Told::No(error.to_string()), Told::Yes)
+        Told::of(learned.await)
     }
 
     async fn key_state(&self, mode: &SseMode) -> Told<String> {
@@ -171,13 +203,14 @@ impl Inspector {
         if !self.is_amazon {
             return Told::No("the store has no call for it".to_owned());
         }
-        let state = self.describe_key(key).await.and_then(|json| document::key_state(&json));
-        state.map_or_else(|error| Told::No(error.to_string()), Told::Yes)
+        Told::of(self.describe_key(key).await.and_then(|json| document::key_state(&json)))
     }
 
     async fn describe_key(&self, key: &str) -> Result<String> {
         let body = serde_json::json!({ "KeyId": key }).to_string();
-        let request = Request::post(format!("https://kms.{}.amazonaws.com/", self.region))
+        let china = if self.region.starts_with("cn-") { ".cn" } else { "" };
+        let host = format!("kms.{}.amazonaws.com{china}", self.region);
+        let request = Request::post(format!("https://{host}/"))
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", "TrentService.DescribeKey")
             .header("x-amz-content-sha256", hex_sha256(body.as_bytes()));
@@ -193,6 +226,8 @@ impl Inspector {
         self.send(&self.signer, request, Bytes::new()).await
     }
 
+    /// Sends a request, and again where the store fails in passing: what an audit cannot learn may
+    /// be what it is about.
     async fn send(
         &self,
         signer: &Signer<Credential>,
@@ -202,23 +237,52 @@ impl Inspector {
         let request = request.body(Buffer::from(body)).map_err(|cause| {
             Error::new(Kind::Config, "the endpoint makes no request").because(cause)
         })?;
-        let (mut parts, body): (Parts, Buffer) = request.into_parts();
+        let (parts, body): (Parts, Buffer) = request.into_parts();
+        let mut tries = 0;
+        loop {
+            let answer = self.send_once(signer, parts.clone(), body.clone()).await;
+            let passing = match &answer {
+                Ok(answer) => answer.as_ref().is_some_and(Answer::is_passing),
+                Err(error) => error.kind() == Kind::Unavailable,
+            };
+            if !passing || tries == RETRIES_MAX {
+                let silent = || Error::new(Kind::Unavailable, "the store does not answer in time");
+                return answer?.ok_or_else(silent);
+            }
+            tokio::time::sleep(RETRY_AFTER * 2_u32.pow(tries)).await;
+            tries += 1;
+        }
+    }
+
+    /// One try; `None`: nobody answered in time.
+    async fn send_once(
+        &self,
+        signer: &Signer<Credential>,
+        mut parts: Parts,
+        body: Buffer,
+    ) -> Result<Option<Answer>> {
         signer.sign(&mut parts, None).await.map_err(|cause| {
             Error::new(Kind::Denied, "the request cannot be signed").because(cause)
         })?;
         let sending = self.transport.send(Request::from_parts(parts, body));
-        let silent = |_| Error::new(Kind::Unavailable, "the store does not answer in time");
-        let answer = tokio::time::timeout(ANSWER_WITHIN, sending).await.map_err(silent)?;
+        let Ok(answer) = tokio::time::timeout(ANSWER_WITHIN, sending).await else {
+            return Ok(None);
+        };
         let answer = answer.map_err(|cause| {
             Error::new(Kind::Unavailable, "the store cannot be reached").because(cause)
         })?;
         let status = answer.status().as_u16();
         let body = String::from_utf8_lossy(&answer.into_body().to_bytes()).into_owned();
-        Ok(Answer { status, body })
+        Ok(Some(Answer { status, body }))
     }
 }
 
 impl Answer {
+    /// Whether the same request may be answered in another way soon.
+    fn is_passing(&self) -> bool {
+        matches!(self.status, 429 | 500 | 502..=504)
+    }
+
     fn expect_found(self) -> Result<String> {
         if self.status == 200 {
             return Ok(self.body);

@@ -90,6 +90,14 @@ pub(super) fn transport() -> Result<HttpTransporter> {
     Ok(HttpTransporter::new(ReqwestTransport::new(client.clone())))
 }
 
+/// The same without what OpenDAL simulates: a HEAD of a name that ends with `/` asks about that
+/// object, not whether something lies below it.
+pub(super) fn exact(operator: &Operator) -> Operator {
+    let service = operator.base_service().clone();
+    let bare = Operator::from_parts(operator.base_context().clone(), service);
+    bare.layer(RetryLayer::new().with_max_times(RETRIES_MAX).with_jitter())
+}
+
 /// A transport that gives up on a silent store.
 struct Deadline(HttpTransporter);
 

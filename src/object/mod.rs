@@ -3,6 +3,7 @@
 //! Knows no block, no metadata and no file.
 
 mod answer;
+mod answered;
 mod body;
 mod counts;
 #[cfg(test)]
@@ -33,11 +34,14 @@ mod sse;
 mod versions;
 mod inspect;
 mod document;
+mod denials;
 #[cfg(test)]
 mod tests;
 mod wire;
 #[cfg(test)]
 mod wire_tests;
+#[cfg(test)]
+mod odd_tests;
 mod witness;
 
 pub use answer::Got;
@@ -75,6 +79,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use parking_lot::RwLock;
 
@@ -273,6 +278,12 @@ impl Bucket {
 
     /// Lists the objects below a prefix, in no particular order, without directories.
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>> {
+        let named = |object: &ObjectMeta| std::future::ready(!object.name.ends_with('/'));
+        self.list_named(prefix).try_filter(named).boxed()
+    }
+
+    /// The same with the names that end with `/`.
+    fn list_named(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>> {
         if let Err(error) = name::check_prefix(prefix) {
             return futures::stream::iter([Err(error)]).boxed();
         }

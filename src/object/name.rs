@@ -229,6 +229,20 @@ pub(super) fn check(name: &str) -> Result<()> {
     }
 }
 
+/// Whether a name is one that this program may read, write and delete.
+pub fn is_sound(name: &str) -> bool {
+    check(name).is_ok()
+}
+
+/// Whether a name of anybody's reaches the store as it is: OpenDAL trims names and joins slashes, a
+/// URL loses `.` and `..`, and a document's control characters may not be the name's. One slash at
+/// the end stays.
+pub(super) fn is_exact(name: &str) -> bool {
+    let inner = name.strip_suffix('/').unwrap_or(name);
+    let exact = |part: &str| !matches!(part, "" | "." | "..");
+    name.trim() == name && inner.split('/').all(exact) && !name.chars().any(char::is_control)
+}
+
 /// Checks a prefix to list: empty, or the beginning of names that [`check`] passes.
 pub(super) fn check_prefix(prefix: &str) -> Result<()> {
     match prefix.strip_suffix('/').unwrap_or(prefix) {
@@ -299,10 +313,33 @@ mod tests {
         for bad in ["", "/a", "a//b", "../a", "a/./b", "a/..", "a b", "a\0", "a/"] {
             assert!(check(bad).is_err(), "{bad}");
         }
-        assert!(check("meta/db/wal/0001.sst").is_ok());
+        assert!(is_sound("meta/db/wal/0001.sst"));
         for (prefix, fine) in [("", true), ("a/", true), ("a.", true), ("/", false), ("..", false)]
         {
             assert_eq!(check_prefix(prefix).is_ok(), fine, "{prefix}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_a_request_would_change_is_not_exact() {
+        for fine in ["a", "a/b", "secret/", "a b/c d.txt", "ünïcode", "a%2Fb", "...", "a/.b"] {
+            assert!(is_exact(fine), "{fine}");
+        }
+        for bad in [
+            "",
+            "/",
+            "/a",
+            "a//b",
+            "a//",
+            " a",
+            "a ",
+            "a\u{a0}",
+            "a/./b",
+            "..",
+            "a\nb",
+            "\u{1b}[2K",
+        ] {
+            assert!(!is_exact(bad), "{bad:?}");
         }
     }
 }

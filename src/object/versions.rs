@@ -1,9 +1,11 @@
 //! Versions: what a bucket keeps of an object besides its present bytes, and how an object is
 //! written again under the policy without anybody noticing. Knows no block and no audit.
 
+use futures::FutureExt;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use http::header::CONTENT_LENGTH;
 use opendal::Entry;
 use opendal::Lister;
 use opendal::options::DeleteOptions;
@@ -17,8 +19,10 @@ use super::answer::Got;
 use super::answer::ObjectMeta;
 use super::answer::Posture;
 use super::answer::Put;
+use super::answered::Lap;
 use super::counts::Access;
 use super::document::Told;
+use super::layers;
 use super::name;
 use super::wire::Wire;
 use super::witness::Seen;
@@ -27,9 +31,13 @@ use super::witness::watched;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::provider::Service;
 
 /// What stores call the version of an object that was written without versioning.
 pub const UNVERSIONED: &str = "null";
+
+/// Sizes that are asked for at once.
+const WEIGHED_AT_ONCE: usize = 16;
 
 /// What a version is to its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,22 +95,52 @@ impl Bucket {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(Told::No("the store does not list versions".to_owned())),
                 Err(error) if error.kind() == Kind::Unavailable => return Err(error),
-                Err(error) => return Ok(Told::No(error.to_string())),
+                Err(error) => return Ok(Told::of(Err(error))),
             }
         }
     }
 
     /// Lists everything below a prefix: all versions where the store was seen to tell them
-    /// ([`Bucket::tells_versions`]), the present objects elsewhere.
+    /// ([`Bucket::tells_versions`]), the present objects elsewhere. Names are anybody's: also such
+    /// as nobody can be asked about, and such as end with `/` and have bytes all the same.
     pub fn list_all(
         &self,
         prefix: &str,
         versions: &Told<()>,
     ) -> BoxStream<'static, Result<Version>> {
         let current = |meta| Version { meta, id: None, standing: Standing::Current };
-        match versions {
+        let listing = match versions {
             Told::Yes(()) => self.list_versions(prefix),
-            Told::No(_) => self.list(prefix).map_ok(current).boxed(),
+            Told::No(_) | Told::Denied(_) => self.list_named(prefix).map_ok(current).boxed(),
+        };
+        let bucket = self.clone();
+        listing
+            .map(move |version| {
+                let bucket = bucket.clone();
+                async move { bucket.weighed(version?).await }.boxed()
+            })
+            .buffered(WEIGHED_AT_ONCE)
+            .try_filter_map(|version| async move { Ok(version) })
+            .boxed()
+    }
+
+    /// A version whose name ends with `/` with its size, which a listing does not tell; `None`:
+    /// it has no bytes and stands for a directory.
+    async fn weighed(&self, version: Version) -> Result<Option<Version>> {
+        let name = &version.meta.name;
+        let (true, Store::Wire(wire)) = (name.ends_with('/'), &self.store) else {
+            return Ok(Some(version));
+        };
+        if wire.row.service != Service::S3 || version.standing == Standing::Marker {
+            return Ok(None);
+        }
+        match wire.weigh(name, version.id.as_deref()).await {
+            Ok(0) => Ok(None),
+            Ok(size) => Ok(Some(Version { meta: ObjectMeta { size, ..version.meta }, ..version })),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) if error.kind() == Kind::Unavailable => Err(error),
+            // Whoever asks about it is told why it cannot be described.
+            Err(_) => Ok(Some(version)),
         }
     }
 
@@ -115,7 +153,7 @@ impl Bucket {
     }
 
     /// Describes a version of an object, or the object as it is, with its encryption. The name may
-    /// be anybody's.
+    /// be anybody's; [`Kind::Invalid`]: one that a request would turn into another.
     pub async fn examine(&self, name: &str, version: Option<&str>) -> Result<Examined> {
         match &self.store {
             Store::Wire(wire) => {
@@ -153,14 +191,18 @@ impl Bucket {
 
 impl Wire {
     fn list_versions(&self, trust: Trust, prefix: &str) -> BoxStream<'static, Result<Version>> {
-        let start = (self.clone(), prefix.to_owned(), None);
-        futures::stream::try_unfold(start, move |(wire, prefix, lister)| async move {
+        let start = (self.clone(), prefix.to_owned(), None, Lap::default());
+        futures::stream::try_unfold(start, move |(wire, prefix, lister, mut lap)| async move {
             let (result, seen) = watched(trust, wire.next_version(&prefix, lister)).await;
-            let next =
-                result.map_err(|cause| wire.versions_failure("list", &prefix, &cause, &seen))?;
-            Ok(next.map(|(entry, lister)| (wire.version(&entry), (wire, prefix, Some(lister)))))
+            let next = result.map_err(|cause| {
+                let error = wire.versions_failure("list", &prefix, &cause, &seen);
+                not_permitted_or_not_there(error, &seen)
+            })?;
+            let Some((entry, lister)) = next else { return Ok(None) };
+            let id = entry.metadata().version().unwrap_or_default();
+            lap.pass(&format!("{id} {}", entry.path()), &prefix)?;
+            Ok(Some((wire.version(&entry), (wire, prefix, Some(lister), lap))))
         })
-        .try_filter_map(|version| async move { Ok(version) })
         .boxed()
     }
 
@@ -184,24 +226,50 @@ impl Wire {
         Ok(lister.try_next().await?.map(|entry| (entry, lister)))
     }
 
-    /// An entry as a version; `None` for what stands for a directory.
-    fn version(&self, entry: &Entry) -> Option<Version> {
+    fn version(&self, entry: &Entry) -> Version {
         let meta = entry.metadata();
-        if !meta.is_file() || entry.path().ends_with('/') {
-            return None;
-        }
         let standing = match (meta.is_deleted(), meta.is_current()) {
             (true, _) => Standing::Marker,
             (false, Some(false)) => Standing::Superseded,
             (false, Some(true) | None) => Standing::Current,
         };
         let id = meta.version().map(str::to_owned);
-        Some(Version { meta: self.describe(entry.path(), meta), id, standing })
+        Version { meta: self.describe(entry.path(), meta), id, standing }
+    }
+
+    /// Bytes of an object, also where OpenDAL takes the name for a directory's.
+    async fn weigh(&self, name: &str, version: Option<&str>) -> Result<u64> {
+        self.askable(name)?;
+        let options = StatOptions { version: version.map(str::to_owned), ..StatOptions::default() };
+        // A measurement gets the headers.
+        let exact = layers::exact(&self.operator);
+        let (result, seen) = watched(Trust::Measure, exact.stat_options(name, options)).await;
+        result.map_err(|cause| self.versions_failure("describe", name, &cause, &seen))?;
+        let length = seen.headers.as_ref().and_then(|headers| headers.get(CONTENT_LENGTH));
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        length.ok_or_else(|| {
+            Error::new(Kind::Internal, "the store does not tell its size").with("object", name)
+        })
+    }
+
+    /// Whether a request for a name of anybody's is for that very name.
+    fn askable(&self, name: &str) -> Result<()> {
+        let of_prefix = name == "/" && self.operator.info().root() != "/";
+        if of_prefix || name::is_exact(name) {
+            return Ok(());
+        }
+        let sentence = "a request would turn its name into another, so that it cannot be described";
+        Err(Error::new(Kind::Invalid, sentence).with("object", format!("{}{name}", self.place)))
     }
 
     async fn examine(&self, trust: Trust, name: &str, version: Option<&str>) -> Result<Examined> {
+        self.askable(name)?;
         let options = StatOptions { version: version.map(str::to_owned), ..StatOptions::default() };
-        let (result, seen) = watched(trust, self.operator.stat_options(name, options)).await;
+        let operator = match name.ends_with('/') {
+            true => layers::exact(&self.operator),
+            false => self.operator.clone(),
+        };
+        let (result, seen) = watched(trust, operator.stat_options(name, options)).await;
         let meta =
             result.map_err(|cause| self.versions_failure("describe", name, &cause, &seen))?;
         Ok(Examined {
@@ -229,4 +297,18 @@ impl Wire {
     ) -> Error {
         self.failure(verb, name, &Demand::Nothing, cause, seen)
     }
+}
+
+/// A store that has no such call may say so in the words of a bad request.
+fn not_permitted_or_not_there(error: Error, seen: &Seen) -> Error {
+    let without = matches!(
+        seen.code.as_deref(),
+        Some("InvalidArgument" | "InvalidRequest" | "MethodNotAllowed" | "NotImplemented")
+    );
+    match seen.status {
+        Some(405) => Error::new(Kind::Unsupported, "the store does not list versions"),
+        Some(400) if without => Error::new(Kind::Unsupported, "the store does not list versions"),
+        _ => return error,
+    }
+    .because(error)
 }

@@ -25,6 +25,7 @@ use super::answer::ObjectMeta;
 use super::answer::Posture;
 use super::answer::Put;
 use super::answer::Tag;
+use super::answered::Lap;
 use super::body::Body;
 use super::explain::Doing;
 use super::explain::explain;
@@ -169,26 +170,24 @@ impl Wire {
         Ok(())
     }
 
+    /// Everything below a prefix. A name that ends with `/` stands for a directory, or for an
+    /// object whose size is not told.
     pub(super) fn list(
         &self,
         trust: Trust,
         prefix: &str,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        let start = (self.clone(), prefix.to_owned(), None);
-        futures::stream::try_unfold(start, move |(wire, prefix, lister)| async move {
+        let start = (self.clone(), prefix.to_owned(), None, Lap::default());
+        futures::stream::try_unfold(start, move |(wire, prefix, lister, mut lap)| async move {
             let (result, seen) = watched(trust, next(&wire.operator, &prefix, lister)).await;
             let next = result
                 .map_err(|cause| wire.failure("list", &prefix, &Demand::Nothing, &cause, &seen))?;
-            Ok(next.map(|(entry, lister)| (wire.listed(&entry), (wire, prefix, Some(lister)))))
+            let Some((entry, lister)) = next else { return Ok(None) };
+            lap.pass(entry.path(), &prefix)?;
+            let object = wire.describe(entry.path(), entry.metadata());
+            Ok(Some((object, (wire, prefix, Some(lister), lap))))
         })
-        .try_filter_map(|object| async move { Ok(object) })
         .boxed()
-    }
-
-    /// An entry as an object; `None` for what stands for a directory.
-    fn listed(&self, entry: &Entry) -> Option<ObjectMeta> {
-        let meta = entry.metadata();
-        (meta.is_file() && !entry.path().ends_with('/')).then(|| self.describe(entry.path(), meta))
     }
 
     pub(super) fn describe(&self, name: &str, meta: &Metadata) -> ObjectMeta {

@@ -14,7 +14,7 @@ use crate::config::SseVerify;
 use crate::config::VolumeConfig;
 use crate::provider::SseMode;
 
-fn keys() -> KeyPair {
+pub(super) fn keys() -> KeyPair {
     KeyPair {
         access_key_id: "key".to_owned(),
         secret_access_key: Secret::new("secret".to_owned()),
@@ -23,16 +23,16 @@ fn keys() -> KeyPair {
     }
 }
 
-fn volume(row: Provider, endpoint: String) -> VolumeConfig {
+pub(super) fn volume(row: Provider, endpoint: String) -> VolumeConfig {
     VolumeConfig { endpoint: Some(endpoint), ..rows::volume(row) }
 }
 
-fn bucket(double: &Double, policy: Option<Policy>) -> Bucket {
+pub(super) fn bucket(double: &Double, policy: Option<Policy>) -> Bucket {
     let volume = volume(rows::minio(), format!("http://{}", double.address));
     Bucket::open_with(&volume, policy, Some(&keys())).unwrap()
 }
 
-fn encrypting(double: &Double) -> Bucket {
+pub(super) fn encrypting(double: &Double) -> Bucket {
     bucket(double, Some(rows::policy(SseMode::Aes256)))
 }
 

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 
 use super::answer::Policy;
 use super::answer::Posture;
+use super::answered;
 use super::counts::Access;
 use super::counts::Counters;
 use super::rules;
@@ -32,6 +33,7 @@ use crate::error::Result;
 use crate::provider::Provider;
 use crate::provider::RefusalScope;
 use crate::provider::Refused;
+use crate::provider::Service;
 use crate::provider::SseMode;
 use crate::provider::SseRefusal;
 
@@ -250,6 +252,7 @@ impl Witness {
         note(Seen::default());
         self.counters.request(access);
         self.counters.sent(request.body().len());
+        let named = request.extensions().get::<ServiceOperation>().map_or("", |named| named.0);
         let answer = self.inner.fetch(request).await?;
         let headers = (trust == Trust::Measure).then(|| answer.headers().clone());
         if is_error(answer.status()) {
@@ -262,6 +265,11 @@ impl Witness {
                 None => Ok(answer),
                 Some(rule) => Err(opendal::Error::new(ErrorKind::PermissionDenied, rule.meaning)),
             };
+        }
+        if self.row.service == Service::S3 && answered::concerns(named) {
+            let (answer, seen) = answered::read(named, answer, &self.counters).await?;
+            note(Seen { headers, ..seen });
+            return answer;
         }
         let evidence = match access {
             Access::Write => Some(Evidence::Write),

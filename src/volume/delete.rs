@@ -25,6 +25,7 @@ use crate::error::Result;
 use crate::object::Bucket;
 use crate::object::Inspector;
 use crate::object::Policy;
+use crate::object::Told;
 use crate::object::name;
 use crate::object::tenure::Tenure;
 use crate::provider::SseMode;
@@ -38,25 +39,45 @@ pub struct Deleted {
     pub versions: u64,
     /// Why nobody can say that no version is left; `None`: none is.
     pub unproven: Option<String>,
-    /// Unfinished uploads below the prefix, which are not the volume's and stay.
-    pub uploads: Vec<String>,
+    /// Unfinished uploads below the prefix, which are not the volume's and stay, [`NAMES_MAX`] at
+    /// most; or why they are not told.
+    pub uploads: Option<Told<Vec<String>>>,
+    /// How many of them there are, as far as they were told.
+    pub uploads_found: u64,
+    /// Objects among the volume's that stay for their names' sake, [`NAMES_MAX`] at most.
+    pub strange: Vec<String>,
+    /// How many of them there are.
+    pub strange_found: u64,
+}
+
+/// Names of each kind that a [`Deleted`] has.
+pub const NAMES_MAX: usize = 100;
+
+impl Deleted {
+    /// Notes an object that stays.
+    pub(super) fn leave(&mut self, name: String) {
+        self.strange_found += 1;
+        if self.strange.len() < NAMES_MAX {
+            self.strange.push(name);
+        }
+    }
 }
 
 /// Deletes every object of the volume with all its versions, and looks that none is left.
-/// [`Kind::Busy`]: somebody has it mounted.
+/// [`Kind::Busy`]: somebody has it mounted; [`Kind::Denied`]: old versions may be there that the
+/// keys may not see, and nothing was deleted.
 pub async fn delete(config: &VolumeConfig) -> Result<Deleted> {
     let ambient = Ambient::system();
     let (header, state) = open::read_remains(config).await?;
+    let inspector = Inspector::open(config)?;
+    let versions = versions(config, inspector.as_ref()).await?;
     if let Some(state) = &state {
         state.check_features(&config.name, Purpose::Delete)?;
     }
     let bucket = writing(config, state.as_ref(), &ambient).await?;
-    let mut deleted = remove(&bucket, &header, state, &Host::this()?, &ambient).await?;
-    if let Some(inspector) = Inspector::open(config)? {
-        match inspector.uploads(None).await {
-            Ok((uploads, _)) => deleted.uploads = uploads.into_iter().map(|u| u.name).collect(),
-            Err(error) => tracing::debug!(%error, "unfinished uploads are not told"),
-        }
+    let mut deleted = remove(&bucket, &header, state, versions, &ambient).await?;
+    if let Some(inspector) = inspector {
+        deleted.uploads = Some(Told::of(uploads(&inspector, &mut deleted.uploads_found).await));
     }
     Ok(deleted)
 }
@@ -82,16 +103,58 @@ async fn writing(
     }
 }
 
+/// Whether the store tells versions. Who deletes without seeing them leaves all their bytes behind,
+/// and nobody could go on afterwards: the header is gone then.
+async fn versions(config: &VolumeConfig, inspector: Option<&Inspector>) -> Result<Told<()>> {
+    let versions = Bucket::open(config, None)?.tells_versions().await?;
+    let Told::Denied(why) = &versions else { return Ok(versions) };
+    match inspector {
+        Some(inspector) if inspector.versioning().await == Told::Yes("off".to_owned()) => {
+            Ok(Told::No("its keys may not list them; the bucket's versioning is off".to_owned()))
+        }
+        Some(_) => Err(blind(why).hint(format!(
+            "permit `s3:ListBucketVersions` (`cairnfs iam {}` prints all it takes), or, where the \
+             bucket keeps no versions, `s3:GetBucketVersioning`; nothing was deleted",
+            config.name
+        ))),
+        None => {
+            Err(blind(why).hint("permit the keys to list versions of objects; nothing was deleted"))
+        }
+    }
+}
+
+fn blind(why: &str) -> Error {
+    let message =
+        "its keys may not list versions, so that old ones would stay with all their bytes";
+    Error::new(Kind::Denied, format!("{message}: {why}"))
+}
+
+/// The names of unfinished uploads; `found` counts them all.
+async fn uploads(inspector: &Inspector, found: &mut u64) -> Result<Vec<String>> {
+    let (mut names, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = inspector.uploads(after.as_ref()).await?;
+        *found += page.len() as u64;
+        let room = NAMES_MAX.saturating_sub(names.len());
+        names.extend(page.into_iter().take(room).map(|upload| upload.name));
+        if next.is_none() {
+            return Ok(names);
+        }
+        after = next;
+    }
+}
+
 async fn remove(
     bucket: &Bucket,
     header: &Header,
     state: Option<State>,
-    host: &Host,
+    versions: Told<()>,
     ambient: &Ambient,
 ) -> Result<Deleted> {
-    let claim = open::claim_for_tool(bucket, header, host, ambient).await?;
+    let claim = open::claim_for_tool(bucket, header, &Host::this()?, ambient).await?;
     let tenure = session::begin(bucket, &claim, ambient).await?;
-    let removed = remove_claimed(bucket, header, state, (&claim, tenure), ambient).await;
+    let eraser = Eraser::new(bucket, versions);
+    let removed = remove_claimed(eraser, bucket, header, state, (&claim, tenure), ambient).await;
     if removed.is_err() {
         session::abandon(bucket, &claim, ambient).await;
     }
@@ -99,6 +162,7 @@ async fn remove(
 }
 
 async fn remove_claimed(
+    mut eraser: Eraser<'_>,
     bucket: &Bucket,
     header: &Header,
     state: Option<State>,
@@ -115,7 +179,6 @@ async fn remove_claimed(
         tracing::warn!(volume = %header.id, "the volume is being deleted");
     }
     let own = session::own_records(claim);
-    let mut eraser = Eraser::new(bucket).await?;
     eraser.erase(name::BLOCKS_PREFIX, |name| name::parse_block(name).is_ok()).await?;
     eraser.erase(name::ENGINE_PREFIX, |_| true).await?;
     eraser.erase(name::PROBE_PREFIX, |_| true).await?;

@@ -14,6 +14,7 @@ use crate::object::Standing;
 use crate::object::Told;
 use crate::object::UNVERSIONED;
 use crate::object::Version;
+use crate::object::name;
 
 /// Names that are deleted together, so that a volume of any size is deleted in little memory.
 const NAMES_AT_ONCE: usize = 1_000;
@@ -32,24 +33,27 @@ pub(super) struct Eraser<'a> {
 }
 
 impl<'a> Eraser<'a> {
-    /// The header must still be there: by it the store shows whether it tells versions.
-    pub(super) async fn new(bucket: &'a Bucket) -> Result<Self> {
-        let versions = bucket.tells_versions().await?;
-        let unproven = match &versions {
-            Told::Yes(()) => None,
-            Told::No(why) => Some(why.clone()),
-        };
-        Ok(Self { bucket, versions, deleted: Deleted { unproven, ..Deleted::default() } })
+    /// An eraser of all versions, where the store tells them ([`Bucket::tells_versions`]).
+    pub(super) fn new(bucket: &'a Bucket, versions: Told<()>) -> Self {
+        let unproven = versions.why().map(str::to_owned);
+        Self { bucket, versions, deleted: Deleted { unproven, ..Deleted::default() } }
     }
 
-    /// Erases what `ours` picks below a prefix, until a look finds nothing of it.
+    /// Erases what `ours` picks below a prefix, until a look finds nothing of it. What has a name
+    /// that no volume gives, which a request might turn into another, stays and is told.
     pub(super) async fn erase(&mut self, prefix: &str, ours: impl Fn(&str) -> bool) -> Result<()> {
-        for _ in 0..LOOKS_MAX {
+        for look in 0..LOOKS_MAX {
             let mut listing = self.bucket.list_all(prefix, &self.versions);
             let (mut batch, mut found) = (Vec::new(), false);
             while let Some(version) = listing.try_next().await? {
                 if !ours(&version.meta.name) {
                     tracing::debug!(object = version.meta.name, "left alone");
+                    continue;
+                }
+                if !name::is_sound(&version.meta.name) {
+                    if look == 0 {
+                        self.deleted.leave(version.meta.name);
+                    }
                     continue;
                 }
                 found = true;
@@ -114,7 +118,7 @@ mod tests {
         for name in ["a/1", "a/2", "a/foreign", "b/1"] {
             bucket.put(name, "x".into()).await.unwrap();
         }
-        let mut eraser = Eraser::new(&bucket).await.unwrap();
+        let mut eraser = Eraser::new(&bucket, bucket.tells_versions().await.unwrap());
         eraser.erase("a/", |name| name != "a/foreign").await.unwrap();
         assert_eq!(eraser.deleted.objects, 2);
         assert!(eraser.deleted.unproven.is_some(), "memory tells no versions");

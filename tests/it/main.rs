@@ -33,6 +33,7 @@ mod kernel_cache;
 mod seven;
 mod audit_fix;
 mod audit_keys;
+mod odd_bucket;
 mod audit_page;
 mod audit_scale;
 mod crash;

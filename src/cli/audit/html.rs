@@ -68,7 +68,7 @@ fn scope(report: &Report) -> Vec<(&'static str, String)> {
             thousands(totals.markers),
             thousands(totals.uploads)
         ),
-        Told::No(why) => format!("not told: {why}"),
+        Told::No(why) | Told::Denied(why) => format!("not told: {why}"),
     };
     vec![
         ("Volume", format!("{} ({})", scope.volume, scope.volume_id)),
@@ -173,7 +173,7 @@ fn rows(report: &Report) -> String {
     let missing = report.missing.iter().map(|name| cells([name, "missing", "", "", "", "", "0"]));
     let uploads = match &report.uploads {
         Told::Yes(uploads) => uploads.as_slice(),
-        Told::No(_) => &[],
+        Told::No(_) | Told::Denied(_) => &[],
     };
     let uploads = uploads.iter().map(|upload| {
         cells([&upload.name, "unfinished upload", "", "", "", &upload.initiated, "0"])

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::cli::output;
 use crate::cli::output::bytes;
+use crate::cli::output::printable;
 use crate::object::BucketFacts;
 use crate::object::Told;
 use crate::ops::audit::Finding;
@@ -20,11 +21,9 @@ const SHOWN_MAX: usize = 20;
 pub(super) fn text(report: &Report) -> String {
     let mut parts = vec![scope(report), sums(report), ages(report)];
     if let Some(facts) = &report.bucket {
-        let rows: Vec<_> = bucket_rows(facts)
-            .into_iter()
-            .map(|(what, told)| vec![format!("  {what}"), told])
-            .collect();
-        parts.push(format!("bucket\n{}", output::table(&rows)));
+        let rows = bucket_rows(facts).into_iter();
+        let rows = rows.map(|(what, told)| vec![format!("  {what}"), told]);
+        parts.push(format!("bucket\n{}", table(rows)));
     }
     if let Some(repair) = &report.repair {
         parts.push(format!(
@@ -78,7 +77,8 @@ pub(super) fn bucket_rows(facts: &BucketFacts) -> Vec<(&'static str, String)> {
         ("default encryption", told(&facts.default_encryption)),
         ("denies unencrypted uploads", told(&facts.denies_unencrypted)),
         ("denies plain http", told(&facts.denies_plain_http)),
-        ("open to everybody", told(&facts.public)),
+        ("open to everybody by its policy", told(&facts.public)),
+        ("open to everybody by its ACL", told(&facts.public_acl)),
         ("public access blocked", told(&facts.public_access_blocked)),
         ("versioning", told(&facts.versioning)),
         ("object lock", told(&facts.object_lock)),
@@ -101,8 +101,16 @@ fn told(fact: &Told<impl Display>) -> String {
             "false" => "no".to_owned(),
             value => value.to_owned(),
         },
-        Told::No(why) => format!("not told: {why}"),
+        Told::No(why) | Told::Denied(why) => format!("not told: {why}"),
     }
+}
+
+/// A table whose cells the store may have written.
+fn table(rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let rows = rows
+        .into_iter()
+        .map(|row| row.into_iter().map(|cell| printable(&cell).into_owned()).collect::<Vec<_>>());
+    output::table(&rows.collect::<Vec<_>>())
 }
 
 fn scope(report: &Report) -> String {
@@ -112,7 +120,7 @@ fn scope(report: &Report) -> String {
             "{} superseded, {} delete markers, {} unfinished uploads",
             totals.superseded, totals.markers, totals.uploads
         ),
-        Told::No(why) => format!("not told: {why}"),
+        Told::No(why) | Told::Denied(why) => format!("not told: {why}"),
     };
     let slash = if scope.prefix.is_empty() { "" } else { "/" };
     let rows = [
@@ -125,8 +133,7 @@ fn scope(report: &Report) -> String {
         ("time", format!("{} to {}", scope.began, scope.ended)),
         ("by", format!("{}, matrix {}", scope.tool, &scope.matrix[..16.min(scope.matrix.len())])),
     ];
-    let rows: Vec<_> = rows.into_iter().map(|(name, text)| vec![name.to_owned(), text]).collect();
-    output::table(&rows)
+    table(rows.map(|(name, text)| vec![name.to_owned(), text]))
 }
 
 fn sums(report: &Report) -> String {
@@ -145,7 +152,7 @@ fn sums(report: &Report) -> String {
             bytes(sum.bytes),
         ]
     }));
-    output::table(&rows)
+    table(rows)
 }
 
 fn ages(report: &Report) -> String {
@@ -153,7 +160,7 @@ fn ages(report: &Report) -> String {
     rows.extend(report.ages.iter().map(|sum| {
         vec![sum.age.clone(), sum.meets.to_string(), sum.short.to_string(), bytes(sum.bytes)]
     }));
-    output::table(&rows)
+    table(rows)
 }
 
 fn offender(row: &Row) -> String {
@@ -167,7 +174,8 @@ fn offender(row: &Row) -> String {
 
 fn list(what: &str, names: impl ExactSizeIterator<Item = String>) -> Option<String> {
     let count = names.len();
-    let mut lines: Vec<_> = names.take(SHOWN_MAX).map(|name| format!("{what}: {name}")).collect();
+    let mut lines: Vec<_> =
+        names.take(SHOWN_MAX).map(|name| format!("{what}: {}", printable(&name))).collect();
     if count > SHOWN_MAX {
         lines.push(format!("{what}: and {} more", count - SHOWN_MAX));
     }

@@ -8,6 +8,7 @@ use super::report::Standing;
 use super::tally::Tally;
 use crate::object::BucketFacts;
 use crate::object::Told;
+use crate::provider::Service;
 use crate::provider::SseMode;
 use crate::volume::Volume;
 
@@ -44,11 +45,7 @@ impl Audit<'_> {
         faults.extend(tally.missing_states());
         faults.extend(self.policy_faults());
         faults.extend(report.bucket.iter().flat_map(bucket_faults));
-        if let (Some(why), Some(facts)) = (untold(&report.scope.versions), &report.bucket)
-            && matches!(&facts.versioning, Told::Yes(state) if state != "off")
-        {
-            faults.push(format!("the bucket keeps versions, and they are not told: {why}"));
-        }
+        faults.extend(unseen_versions(&report.scope.versions, report.bucket.as_ref()));
         faults.extend(report.repair.iter().flat_map(|repair| repair.failures.iter().cloned()));
         faults
     }
@@ -79,8 +76,15 @@ impl Audit<'_> {
         counted(totals.markers, "delete markers");
         counted(totals.blocks_unnamed, "blocks under way, or waiting to be deleted");
         counted(totals.vanished, "objects deleted while the audit ran");
-        if let Some(why) = untold(&report.uploads) {
+        if let Some(why) = report.uploads.why() {
             notes.push(format!("unfinished uploads are not told: {why}"));
+        }
+        let (versions, facts) = (&report.scope.versions, report.bucket.as_ref());
+        let keeps_any = !matches!(self.config.provider.service, Service::Fs | Service::Memory);
+        if let (true, Some(why), None) =
+            (keeps_any, versions.why(), unseen_versions(versions, facts))
+        {
+            notes.push(format!("whether there are superseded versions is not told: {why}"));
         }
         notes
     }
@@ -90,7 +94,8 @@ impl Audit<'_> {
     fn policy_faults(&self) -> Vec<String> {
         let (name, recorded) = (&self.config.name, &self.survey.asked);
         let mut faults = Vec::new();
-        if let Some(wanted) = self.config.sse.as_ref().filter(|wanted| *wanted != recorded) {
+        let wanted = self.config.asked_mode(&self.config.mount);
+        if let Some(wanted) = wanted.filter(|wanted| wanted != recorded) {
             faults.push(format!(
                 "the config asks for the encryption `{wanted}`, and the volume's policy is \
                  `{recorded}`: run `cairnfs volume set {name} --sse {wanted}`, or change the config"
@@ -122,10 +127,31 @@ fn alias(mode: &SseMode) -> Option<&str> {
     }
 }
 
+/// That there may be versions nobody looked at. Only a store that has no versions, or a bucket that
+/// never kept any, has none to hide.
+fn unseen_versions(versions: &Told<()>, facts: Option<&BucketFacts>) -> Option<String> {
+    let (facts, why) = (facts?, versions.why()?);
+    let keeps = match &facts.versioning {
+        Told::Yes(state) => Some(state != "off"),
+        Told::No(_) | Told::Denied(_) => None,
+    };
+    match (versions, keeps) {
+        (_, Some(true)) => Some(format!("the bucket keeps versions, and they are not told: {why}")),
+        (Told::Denied(_), None) => Some(format!(
+            "the bucket may keep versions, and the keys may not list them (it takes the permission \
+             s3:ListBucketVersions): {why}"
+        )),
+        _ => None,
+    }
+}
+
 fn bucket_faults(facts: &BucketFacts) -> Vec<String> {
     let mut faults = Vec::new();
     if facts.public == Told::Yes(true) {
         faults.push("the bucket's policy lets everybody in".to_owned());
+    }
+    if facts.public_acl == Told::Yes(true) && facts.public_access_blocked != Told::Yes(true) {
+        faults.push("the bucket's ACL lets everybody in".to_owned());
     }
     if let Told::Yes(state) = &facts.key_state
         && state != "Enabled"
@@ -133,14 +159,6 @@ fn bucket_faults(facts: &BucketFacts) -> Vec<String> {
         faults.push(format!("the key that the volume names is not enabled: {state}"));
     }
     faults
-}
-
-/// Why something is not told.
-fn untold<T>(told: &Told<T>) -> Option<&str> {
-    match told {
-        Told::Yes(_) => None,
-        Told::No(why) => Some(why),
-    }
 }
 
 #[cfg(test)]
@@ -155,5 +173,40 @@ mod tests {
         assert_eq!(alias_of(&format!("dsse:{arn}")).as_deref(), Some(arn));
         assert_eq!(alias_of("kms:arn:aws:kms:eu-central-1:1:key/k1"), None);
         assert_eq!(alias_of("aes256"), None);
+    }
+
+    #[test]
+    fn versions_that_may_be_there_and_may_not_be_seen_are_a_fault() {
+        let no = || "the store does not tell".to_owned();
+        let facts = |versioning| BucketFacts {
+            default_encryption: Told::No(no()),
+            denies_unencrypted: Told::No(no()),
+            denies_plain_http: Told::No(no()),
+            public: Told::No(no()),
+            public_acl: Told::Yes(true),
+            public_access_blocked: Told::No(no()),
+            versioning,
+            object_lock: Told::No(no()),
+            key_state: Told::No(no()),
+        };
+        let on = |state: &str| Told::Yes(state.to_owned());
+        let (denied, unsupported) = (Told::Denied(no()), Told::No(no()));
+        for (versions, versioning, fault) in [
+            (&denied, Told::Denied(no()), Some("s3:ListBucketVersions")),
+            (&denied, Told::No(no()), Some("s3:ListBucketVersions")),
+            (&denied, on("enabled"), Some("keeps versions")),
+            (&denied, on("off"), None),
+            (&unsupported, on("suspended"), Some("keeps versions")),
+            (&unsupported, Told::No(no()), None),
+            (&Told::Yes(()), on("enabled"), None),
+        ] {
+            let found = unseen_versions(versions, Some(&facts(versioning)));
+            assert_eq!(found.is_some(), fault.is_some(), "{versions:?}: {found:?}");
+            assert!(fault.is_none_or(|words| found.unwrap().contains(words)));
+        }
+        assert_eq!(unseen_versions(&denied, None), None, "only S3 has versions so");
+        assert_eq!(bucket_faults(&facts(Told::No(no()))), ["the bucket's ACL lets everybody in"]);
+        let shut = BucketFacts { public_access_blocked: Told::Yes(true), ..facts(Told::No(no())) };
+        assert!(bucket_faults(&shut).is_empty());
     }
 }

@@ -7,6 +7,7 @@ mod service;
 mod store;
 pub mod xml;
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -132,6 +133,8 @@ struct Mood {
     demands_encryption: bool,
     conditions: Conditions,
     has_batch_deletes: bool,
+    /// Status and document by the question's name (`versioning`).
+    bucket_answers: BTreeMap<String, (u16, String)>,
     latency: Duration,
     bytes_per_second: Option<u64>,
     /// Each request of this ordinal, or of a multiple of it, is told to come back later.
@@ -171,6 +174,7 @@ impl S3Double {
             demands_encryption: false,
             conditions: Conditions::Kept,
             has_batch_deletes: true,
+            bucket_answers: BTreeMap::new(),
             latency: Duration::ZERO,
             bytes_per_second: None,
             busy_at_every: None,
@@ -233,6 +237,17 @@ impl S3Double {
     /// From now on DeleteObjects gets 501, as from Google's S3 compatibility.
     pub fn refuse_batch_deletes(&self) {
         self.state().mood.has_batch_deletes = false;
+    }
+
+    /// From now on a question about the bucket (`versioning`, `acl`) is answered so.
+    pub fn say(&self, question: &str, status: u16, document: &str) {
+        let answer = (status, document.to_owned());
+        self.state().mood.bucket_answers.insert(question.to_owned(), answer);
+    }
+
+    /// Stores an object that nobody encrypted, under any key.
+    pub fn plant(&self, key: &str, bytes: &[u8]) {
+        self.state().store.insert(key, bytes.to_vec().into(), None, Vec::new());
     }
 
     /// Each request waits this long before its answer.

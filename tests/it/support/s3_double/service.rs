@@ -146,7 +146,7 @@ pub fn reply(state: &mut State, asked: &Asked) -> Reply {
         Action::PutObject => put(state, asked),
         Action::CopyObject => copy(state, asked),
         Action::GetObject | Action::HeadObject => get(state, asked),
-        Action::ListObjects => list(state, asked),
+        Action::ListObjects => told(state, asked).unwrap_or_else(|| list(state, asked)),
         Action::DeleteObject => {
             state.store.remove(&asked.key);
             Reply::new(204)
@@ -355,6 +355,15 @@ fn list(state: &State, asked: &Asked) -> Reply {
         text += &format!("<NextContinuationToken>{next}</NextContinuationToken>");
     }
     Reply::xml(&(text + "</ListBucketResult>"))
+}
+
+/// What the double was told to say to a question about the bucket.
+fn told(state: &State, asked: &Asked) -> Option<Reply> {
+    let (status, text) =
+        asked.query.keys().find_map(|question| state.mood.bucket_answers.get(question))?;
+    let mut reply = Reply::xml(text);
+    reply.status = *status;
+    Some(reply)
 }
 
 fn delete_many(state: &mut State, asked: &Asked) -> Reply {
