@@ -40,21 +40,13 @@ use tokio::runtime::Handle;
 use super::answer::Call;
 use super::answer::Reply;
 use super::answer::answer;
-use super::convert::allocate;
-use super::convert::file_name;
-use super::convert::made_kind;
-use super::convert::open_flags;
-use super::convert::permissions;
-use super::convert::rename_mode;
-use super::convert::seek;
-use super::convert::set_time;
-use super::convert::set_xattr;
-use super::convert::write_flags;
+use super::convert;
 use super::kernel;
 use super::kernel::Writeback;
 use super::notify::Forget;
 use super::reply;
 use super::reply::Fit;
+use super::search;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::types::Ino;
@@ -76,14 +68,14 @@ pub(super) struct Adapter {
 
 impl Adapter {
     /// Operations that wait are spawned on `runtime`.
-    pub(super) fn new(
-        vfs: Arc<Vfs>,
-        runtime: Handle,
-        writeback: Writeback,
-        forget: Forget,
-    ) -> Self {
+    pub(super) fn new(vfs: Arc<Vfs>, runtime: Handle, writeback: Writeback) -> Self {
         let (fit, fit_plus) = (Arc::new(Fit::of_names()), Arc::new(Fit::of_attributes()));
-        Self { vfs, runtime, writeback, fit, fit_plus, forget }
+        Self { vfs, runtime, writeback, fit, fit_plus, forget: Forget::default() }
+    }
+
+    /// What it makes the kernel forget; to begin with the session.
+    pub(super) fn forget(&self) -> Forget {
+        self.forget.clone()
     }
 
     fn answer<R: Reply, T: Send + 'static>(
@@ -104,18 +96,7 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (vfs, parent, name) = (self.vfs.clone(), Ino(parent.0), name.to_owned());
-        let found = async move {
-            let found = match name.as_bytes() {
-                // With EXPORT_SUPPORT, NFS handles are opened by these two.
-                b"." => vfs.getattr(parent).await,
-                b".." => vfs.parent(parent).await,
-                _ => vfs.lookup(parent, file_name(&name)?).await,
-            };
-            match found {
-                Err(error) if error.kind() == Kind::NotFound => Ok(None),
-                found => found.map(Some),
-            }
-        };
+        let found = async move { search::name(&vfs, parent, &name).await };
         self.answer(Call("lookup", parent), reply, found, reply::found);
     }
 
@@ -149,8 +130,9 @@ impl Filesystem for Adapter {
         reply: ReplyAttr,
     ) {
         let (vfs, caller, ino) = (self.vfs.clone(), Caller::from(req), Ino(ino.0));
-        let (atime, mtime) = (atime.map(set_time), mtime.map(set_time));
-        let set = SetAttr { permissions: mode.map(permissions), uid, gid, size, atime, mtime };
+        let (atime, mtime) = (atime.map(convert::set_time), mtime.map(convert::set_time));
+        let set =
+            SetAttr { permissions: mode.map(convert::permissions), uid, gid, size, atime, mtime };
         let changed = async move { vfs.setattr(caller, ino, set).await };
         self.answer(Call("setattr", ino), reply, changed, reply::attr);
     }
@@ -172,10 +154,10 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let (vfs, caller, parent) = (self.vfs.clone(), Caller::from(req), Ino(parent.0));
-        let name = file_name(name);
+        let name = convert::file_name(name);
         let made = async move {
-            let (kind, umask) = (made_kind(mode)?, permissions(umask));
-            let new = NewInode { kind, permissions: permissions(mode), umask, rdev };
+            let (kind, umask) = (convert::made_kind(mode)?, convert::permissions(umask));
+            let new = NewInode { kind, permissions: convert::permissions(mode), umask, rdev };
             vfs.make(caller, parent, name?, new).await
         };
         self.answer(Call("mknod", parent), reply, made, reply::entry);
@@ -191,21 +173,21 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let (vfs, caller, parent) = (self.vfs.clone(), Caller::from(req), Ino(parent.0));
-        let (kind, umask) = (FileKind::Directory, permissions(umask));
-        let new = NewInode { kind, permissions: permissions(mode), umask, rdev: 0 };
-        let name = file_name(name);
+        let (kind, umask) = (FileKind::Directory, convert::permissions(umask));
+        let new = NewInode { kind, permissions: convert::permissions(mode), umask, rdev: 0 };
+        let name = convert::file_name(name);
         let made = async move { vfs.make(caller, parent, name?, new).await };
         self.answer(Call("mkdir", parent), reply, made, reply::entry);
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let (vfs, parent, name) = (self.vfs.clone(), Ino(parent.0), file_name(name));
+        let (vfs, parent, name) = (self.vfs.clone(), Ino(parent.0), convert::file_name(name));
         let unlinked = async move { vfs.unlink(parent, name?).await };
         self.answer(Call("unlink", parent), reply, unlinked, reply::empty);
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let (vfs, parent, name) = (self.vfs.clone(), Ino(parent.0), file_name(name));
+        let (vfs, parent, name) = (self.vfs.clone(), Ino(parent.0), convert::file_name(name));
         let removed = async move { vfs.rmdir(parent, name?).await };
         self.answer(Call("rmdir", parent), reply, removed, reply::empty);
     }
@@ -220,7 +202,7 @@ impl Filesystem for Adapter {
     ) {
         let (vfs, caller, parent) = (self.vfs.clone(), Caller::from(req), Ino(parent.0));
         let target = Bytes::copy_from_slice(target.as_os_str().as_bytes());
-        let name = file_name(name);
+        let name = convert::file_name(name);
         let made = async move { vfs.symlink(caller, parent, name?, target).await };
         self.answer(Call("symlink", parent), reply, made, reply::entry);
     }
@@ -236,26 +218,28 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let (vfs, from, to) = (self.vfs.clone(), Ino(from.0), Ino(to.0));
-        let (name, new_name, mode) = (file_name(name), file_name(new_name), rename_mode(flags));
+        let (name, new_name, mode) =
+            (convert::file_name(name), convert::file_name(new_name), convert::rename_mode(flags));
         let renamed = async move { vfs.rename(from, name?, to, new_name?, mode?).await };
         self.answer(Call("rename", from), reply, renamed, reply::empty);
     }
 
     fn link(&self, _req: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (vfs, ino, parent) = (self.vfs.clone(), Ino(ino.0), Ino(parent.0));
-        let name = file_name(name);
+        let name = convert::file_name(name);
         let linked = async move { vfs.link(ino, parent, name?).await };
         self.answer(Call("link", ino), reply, linked, reply::entry);
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (vfs, caller, ino) = (self.vfs.clone(), Caller::from(req), Ino(ino.0));
-        let opened = async move { vfs.open(caller, ino, open_flags(flags.0)).await };
         let forget = self.forget.clone();
-        self.answer(Call("open", ino), reply, opened, move |reply, opened| {
+        let opened = async move {
+            let opened = vfs.open(caller, ino, convert::open_flags(flags.0)).await?;
             forget.attributes_if(opened.mode_changed, ino);
-            reply::opened(reply, opened);
-        });
+            Ok(opened)
+        };
+        self.answer(Call("open", ino), reply, opened, reply::opened);
     }
 
     fn create(
@@ -269,10 +253,11 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let (vfs, caller, parent) = (self.vfs.clone(), Caller::from(req), Ino(parent.0));
-        let (kind, umask) = (FileKind::Regular, permissions(umask));
-        let new = NewInode { kind, permissions: permissions(mode), umask, rdev: 0 };
-        let name = file_name(name);
-        let made = async move { vfs.create(caller, parent, name?, new, open_flags(flags)).await };
+        let (kind, umask) = (FileKind::Regular, convert::permissions(umask));
+        let new = NewInode { kind, permissions: convert::permissions(mode), umask, rdev: 0 };
+        let name = convert::file_name(name);
+        let made =
+            async move { vfs.create(caller, parent, name?, new, convert::open_flags(flags)).await };
         self.answer(Call("create", parent), reply, made, reply::created);
     }
 
@@ -304,16 +289,14 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let (vfs, ino, flags) = (self.vfs.clone(), Ino(ino.0), write_flags(flags.0, write));
+        let (vfs, ino, flags) =
+            (self.vfs.clone(), Ino(ino.0), convert::write_flags(flags.0, write));
         // The one copy: fuser lends its buffer for the time of this call only.
         let data = Bytes::copy_from_slice(data);
         let size = u32::try_from(data.len()).expect("a request is smaller than 4 GiB");
         let written = async move { vfs.write(ino, fh.0, offset, data, flags).await };
-        let forget = self.forget.clone();
-        self.answer(Call("write", ino), reply, written, move |reply, mode_changed| {
-            forget.attributes_if(mode_changed, ino);
-            reply.written(size);
-        });
+        let written = self.forget.clone().after(ino, written);
+        self.answer(Call("write", ino), reply, written, move |reply, ()| reply.written(size));
     }
 
     /// Nothing waits for a close; the kernel learns from ENOSYS that it need not ask.
@@ -434,7 +417,7 @@ impl Filesystem for Adapter {
     ) {
         let (vfs, caller, ino) = (self.vfs.clone(), Caller::from(req), Ino(ino.0));
         let name = Bytes::copy_from_slice(name.as_bytes());
-        let (value, mode) = (Bytes::copy_from_slice(value), set_xattr(flags));
+        let (value, mode) = (Bytes::copy_from_slice(value), convert::set_xattr(flags));
         let set = async move {
             match vfs.setxattr(caller, ino, name, value, mode?).await {
                 Err(error) if error.kind() == Kind::Range => Ok(Some(Errno::E2BIG)),
@@ -483,12 +466,9 @@ impl Filesystem for Adapter {
     ) {
         let (vfs, caller, ino) = (self.vfs.clone(), Caller::from(req), Ino(ino.0));
         let range = (offset, length);
-        let done = async move { vfs.fallocate(caller, ino, range, allocate(mode)?).await };
-        let forget = self.forget.clone();
-        self.answer(Call("fallocate", ino), reply, done, move |reply, mode_changed| {
-            forget.attributes_if(mode_changed, ino);
-            reply.ok();
-        });
+        let done = async move { vfs.fallocate(caller, ino, range, convert::allocate(mode)?).await };
+        let done = self.forget.clone().after(ino, done);
+        self.answer(Call("fallocate", ino), reply, done, reply::empty);
     }
 
     fn lseek(
@@ -501,17 +481,8 @@ impl Filesystem for Adapter {
         reply: ReplyLseek,
     ) {
         let (vfs, forget, ino) = (self.vfs.clone(), self.forget.clone(), Ino(ino.0));
-        let found = async move {
-            let Ok(offset) = u64::try_from(offset) else { return Ok(None) };
-            if vfs.is_written(ino) {
-                // Pages that a mapping or a cached write changed lie in the kernel still.
-                forget.pages(ino).await;
-            }
-            match vfs.lseek(ino, offset, seek(whence)?).await {
-                Err(error) if error.kind() == Kind::Range => Ok(None),
-                found => found.map(Some),
-            }
-        };
+        let at = (offset, whence);
+        let found = async move { search::data(&vfs, &forget, ino, at).await };
         self.answer(Call("lseek", ino), reply, found, reply::sought);
     }
 }

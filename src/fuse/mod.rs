@@ -13,6 +13,7 @@ mod adapter;
 mod mountpoint;
 mod device;
 mod notify;
+mod search;
 mod session;
 
 pub use self::device::MountOptions;

@@ -40,6 +40,16 @@ impl Forget {
         }
     }
 
+    /// Runs an operation that says whether it changed the inode's mode.
+    pub(super) async fn after(
+        self,
+        ino: Ino,
+        operation: impl Future<Output = Result<bool>>,
+    ) -> Result<()> {
+        self.attributes_if(operation.await?, ino);
+        Ok(())
+    }
+
     /// Makes the kernel send the pages that it has not sent yet, and drop them.
     pub(super) async fn pages(&self, ino: Ino) {
         let forget = self.clone();

@@ -72,8 +72,8 @@ pub fn mount(
     runtime: Handle,
 ) -> Result<Mounted> {
     let writeback = if options.writeback { Writeback::On } else { Writeback::Off };
-    let forget = Forget::default();
-    let adapter = Adapter::new(vfs.clone(), runtime, writeback, forget.clone());
+    let adapter = Adapter::new(vfs.clone(), runtime, writeback);
+    let forget = adapter.forget();
     Ok(Mounted { vfs, session: start(adapter, dir, options, &forget)? })
 }
 
