@@ -38,6 +38,7 @@ use fuser::WriteFlags;
 use tokio::runtime::Handle;
 
 use super::answer::Call;
+use super::answer::Cut;
 use super::answer::Reply;
 use super::answer::answer;
 use super::convert::allocate;
@@ -67,16 +68,17 @@ use crate::vfs::Vfs;
 pub(super) struct Adapter {
     vfs: Arc<Vfs>,
     runtime: Handle,
+    cut: Cut,
     writeback: Writeback,
     fit: Arc<Fit>,
     fit_plus: Arc<Fit>,
 }
 
 impl Adapter {
-    /// Operations that wait are spawned on `runtime`.
-    pub(super) fn new(vfs: Arc<Vfs>, runtime: Handle, writeback: Writeback) -> Self {
+    /// Operations that wait are spawned on `runtime`, and none succeeds after `cut`.
+    pub(super) fn new(vfs: Arc<Vfs>, runtime: Handle, cut: Cut, writeback: Writeback) -> Self {
         let (fit, fit_plus) = (Arc::new(Fit::of_names()), Arc::new(Fit::of_attributes()));
-        Self { vfs, runtime, writeback, fit, fit_plus }
+        Self { vfs, runtime, cut, writeback, fit, fit_plus }
     }
 
     fn answer<R: Reply, T: Send + 'static>(
@@ -86,7 +88,7 @@ impl Adapter {
         operation: impl Future<Output = Result<T>> + Send + 'static,
         accept: impl FnOnce(R, T) + Send + 'static,
     ) {
-        answer(&self.runtime, call, reply, operation, accept);
+        answer((&self.runtime, &self.cut), call, reply, operation, accept);
     }
 }
 
