@@ -228,6 +228,31 @@ fn further_signals_do_not_end_the_storing_that_the_first_began() {
 }
 
 #[test]
+fn a_person_at_the_terminal_can_give_up_storing() {
+    let minio = Minio::start(Key::Absent);
+    let volume = TestVolume::minio(&minio);
+    volume.create(&[]);
+    let dir = volume.mount_point("mnt");
+    let start = ["start", NAME, dir.to_str().unwrap(), "--foreground"];
+    let mut foreground = spawn(&volume, "cairnfs", &start);
+    assert!(within(LIMIT, || is_mounted(&dir)), "it is not mounted");
+    let listed = || volume.call("cairnfs", &["status", "--json"]).stdout.contains("\"pid\"");
+    assert!(within(LIMIT, listed), "status does not list it");
+    let mounted = Mounted::adopt(&volume, dir);
+    minio.freeze();
+    std::fs::write(mounted.path("a"), tools::noise(1, 1 << 20)).unwrap();
+    mounted.signal("INT");
+    assert!(!within(A_WHILE, || !is_mounted(mounted.dir())), "it waits for the store first");
+    mounted.signal("INT");
+    assert!(within(Duration::from_secs(10), || !is_mounted(mounted.dir())), "it still waits");
+    assert!(!within(A_WHILE, || !is_running(mounted.pid())), "it stores what is left");
+    mounted.signal("INT");
+    assert!(within(Duration::from_secs(25), || !is_running(mounted.pid())), "it goes on");
+    assert!(!foreground.wait().unwrap().success(), "not everything is stored");
+    minio.thaw();
+}
+
+#[test]
 fn a_daemon_keeps_nothing_open_of_what_its_caller_had_open() {
     let volume = TestVolume::local();
     volume.create(&[]);
