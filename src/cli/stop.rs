@@ -14,6 +14,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::mount;
 use crate::mount::Detach;
+use crate::mount::Stopped;
 
 /// umount(8) has no time-out of its own: a store that is away gets an hour, `-f` much less.
 const UMOUNT_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -28,7 +29,7 @@ pub(super) struct StopArgs {
     /// How long to wait until everything is stored; the mount stays when that is not enough
     #[arg(long, default_value = "60s", value_parser = duration)]
     timeout: Duration,
-    /// Detach the mount although it is in use
+    /// Detach the mount although it is in use; its daemon goes on until its last user ends
     #[arg(long)]
     lazy: bool,
 }
@@ -36,10 +37,21 @@ pub(super) struct StopArgs {
 /// `stop VOLUME|DIR`.
 pub(super) fn run(args: &StopArgs) -> Result<Outcome> {
     let detach = if args.lazy { Detach::Lazily } else { Detach::IfIdle };
-    mount::find_one(&args.what)
+    let stopped = mount::find_one(&args.what)
         .and_then(|mount| mount.stop(args.timeout, detach))
         .map_err(|error| error.while_doing(format!("cannot stop `{}`", args.what)))?;
+    if let Stopped::Detached { pid } = stopped {
+        say_detached(&args.what, pid);
+    }
     Ok(Outcome::Done)
+}
+
+/// It is no failure, but whoever takes it for stored could switch the machine off.
+fn say_detached(what: &str, pid: u32) {
+    output::say(format!(
+        "note: `{what}` is detached; process {pid} goes on until nobody uses it and everything is \
+         stored"
+    ));
 }
 
 /// `umount.cairnfs DIR`. A mount without a living daemon is unmounted all the same.
@@ -53,14 +65,21 @@ pub(super) fn umount_helper(arguments: &[OsString]) -> Result<()> {
     let dir = call.dir.display().to_string();
     // A directory without a slash could also be the name of a volume.
     let what = std::path::absolute(&call.dir)?.display().to_string();
-    match mount::find_one(&what) {
-        Ok(mount) => mount.stop(timeout, detach),
-        Err(error) if error.kind() == Kind::NotFound => mount::unmount_unserved(&call.dir, detach),
+    let stopped = match mount::find_one(&what) {
+        Ok(mount) => mount.stop(timeout, detach).map(Some),
+        Err(error) if error.kind() == Kind::NotFound => {
+            mount::unmount_unserved(&call.dir, detach).map(|()| None)
+        }
         Err(error) => Err(error),
     }
     .map_err(|error| error.while_doing(format!("cannot unmount `{dir}`")))?;
-    if call.verbose {
-        output::say(format!("`{dir}` is stored and unmounted"));
+    match stopped {
+        Some(Stopped::Detached { pid }) => say_detached(&dir, pid),
+        Some(Stopped::Stored) if call.verbose => {
+            output::say(format!("`{dir}` is stored and unmounted"));
+        }
+        None if call.verbose => output::say(format!("`{dir}` is unmounted; nothing served it")),
+        Some(Stopped::Stored) | None => {}
     }
     Ok(())
 }

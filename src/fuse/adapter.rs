@@ -38,6 +38,7 @@ use fuser::WriteFlags;
 use tokio::runtime::Handle;
 
 use super::answer::Call;
+use super::answer::Cut;
 use super::answer::Reply;
 use super::answer::answer;
 use super::convert;
@@ -60,6 +61,7 @@ use crate::vfs::Vfs;
 pub(super) struct Adapter {
     vfs: Arc<Vfs>,
     runtime: Handle,
+    cut: Cut,
     writeback: Writeback,
     fit: Arc<Fit>,
     fit_plus: Arc<Fit>,
@@ -67,10 +69,11 @@ pub(super) struct Adapter {
 }
 
 impl Adapter {
-    /// Operations that wait are spawned on `runtime`.
-    pub(super) fn new(vfs: Arc<Vfs>, runtime: Handle, writeback: Writeback) -> Self {
+    /// Operations that wait are spawned on `runtime`, and none succeeds after `cut`.
+    pub(super) fn new(vfs: Arc<Vfs>, runtime: Handle, cut: Cut, writeback: Writeback) -> Self {
         let (fit, fit_plus) = (Arc::new(Fit::of_names()), Arc::new(Fit::of_attributes()));
-        Self { vfs, runtime, writeback, fit, fit_plus, forget: Forget::default() }
+        let forget = Forget::default();
+        Self { vfs, runtime, cut, writeback, fit, fit_plus, forget }
     }
 
     /// What it makes the kernel forget; to begin with the session.
@@ -85,7 +88,7 @@ impl Adapter {
         operation: impl Future<Output = Result<T>> + Send + 'static,
         accept: impl FnOnce(R, T) + Send + 'static,
     ) {
-        answer(&self.runtime, call, reply, operation, accept);
+        answer((&self.runtime, &self.cut), call, reply, operation, accept);
     }
 }
 

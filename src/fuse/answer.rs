@@ -4,6 +4,9 @@
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Waker;
 
@@ -41,18 +44,36 @@ replies! {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call(pub(super) &'static str, pub(super) Ino);
 
+/// Whether a mount is cut off. Not every kernel connection can be ended; but from then on nobody is
+/// told of a success, so that what is acknowledged was done before.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cut(Arc<AtomicBool>);
+
+impl Cut {
+    /// Cuts it off.
+    pub(super) fn make(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn is_made(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// Runs `operation` and gives its value to `accept`, or its error to the reply: before this
 /// returns if the first poll is enough, else later on the runtime. A panic, here or there, drops
 /// the reply, which fuser answers with EIO; the session thread goes on.
 pub(super) fn answer<R: Reply, T: Send + 'static>(
-    runtime: &Handle,
+    (runtime, cut): (&Handle, &Cut),
     call: Call,
     reply: R,
     operation: impl Future<Output = Result<T>> + Send + 'static,
     accept: impl FnOnce(R, T) + Send + 'static,
 ) {
+    let cut = cut.clone();
     let mut answered = Box::pin(async move {
         match operation.await {
+            Ok(_) if cut.is_made() => reply.refuse(Errno::ENOTCONN),
             Ok(value) => accept(reply, value),
             Err(error) => refuse(call, reply, &error),
         }
@@ -108,12 +129,32 @@ mod tests {
     #[test]
     fn what_is_ready_is_answered_on_the_calling_thread() {
         let (runtime, (sender, mut receiver)) = (runtime(), oneshot::channel());
-        answer(runtime.handle(), CALL, Probe(sender), async { Ok(7) }, Probe::accept);
+        answer(
+            (runtime.handle(), &Cut::default()),
+            CALL,
+            Probe(sender),
+            async { Ok(7) },
+            Probe::accept,
+        );
         assert_eq!(receiver.try_recv().unwrap(), (Ok(7), thread::current().id()));
         let (sender, mut receiver) = oneshot::channel();
         let fails = async { Err(Error::new(Kind::NotFound, "nothing is there")) };
-        answer(runtime.handle(), CALL, Probe(sender), fails, Probe::accept);
+        answer((runtime.handle(), &Cut::default()), CALL, Probe(sender), fails, Probe::accept);
         assert_eq!(receiver.try_recv().unwrap(), (Err(Errno::ENOENT), thread::current().id()));
+    }
+
+    #[test]
+    fn no_success_is_told_once_the_mount_is_cut_off() {
+        let (runtime, cut) = (runtime(), Cut::default());
+        let (sender, mut receiver) = oneshot::channel();
+        let done = async { Ok(7) };
+        let told = cut.clone();
+        let cut_meanwhile = async move {
+            told.make();
+            done.await
+        };
+        answer((runtime.handle(), &cut), CALL, Probe(sender), cut_meanwhile, Probe::accept);
+        assert_eq!(receiver.try_recv().unwrap().0, Err(Errno::ENOTCONN));
     }
 
     #[test]
@@ -121,7 +162,7 @@ mod tests {
         let (runtime, (sender, mut receiver)) = (runtime(), oneshot::channel());
         let (wake, woken) = oneshot::channel();
         let waits = async { Ok(woken.await.unwrap()) };
-        answer(runtime.handle(), CALL, Probe(sender), waits, Probe::accept);
+        answer((runtime.handle(), &Cut::default()), CALL, Probe(sender), waits, Probe::accept);
         assert!(receiver.try_recv().is_err());
         wake.send(9).unwrap();
         let (result, thread) = runtime.block_on(receiver).unwrap();
@@ -133,7 +174,7 @@ mod tests {
     fn a_panic_drops_the_reply_and_leaves_the_session_thread_alive() {
         let (runtime, (sender, mut receiver)) = (runtime(), oneshot::channel());
         let panics = async { panic!("a broken promise") };
-        answer(runtime.handle(), CALL, Probe(sender), panics, Probe::accept);
+        answer((runtime.handle(), &Cut::default()), CALL, Probe(sender), panics, Probe::accept);
         assert_eq!(receiver.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use super::adapter::Adapter;
+use super::answer::Cut;
 use super::device;
 use super::device::Detach;
 use super::device::MountOptions;
@@ -45,6 +46,7 @@ const FORGET_WITHIN: Duration = Duration::from_secs(2);
 /// A volume that is mounted.
 pub struct Mounted {
     vfs: Arc<Vfs>,
+    cut: Cut,
     session: Running,
 }
 
@@ -72,9 +74,10 @@ pub fn mount(
     runtime: Handle,
 ) -> Result<Mounted> {
     let writeback = if options.writeback { Writeback::On } else { Writeback::Off };
-    let adapter = Adapter::new(vfs.clone(), runtime, writeback);
+    let cut = Cut::default();
+    let adapter = Adapter::new(vfs.clone(), runtime, cut.clone(), writeback);
     let forget = adapter.forget();
-    Ok(Mounted { vfs, session: start(adapter, dir, options, &forget)? })
+    Ok(Mounted { vfs, cut, session: start(adapter, dir, options, &forget)? })
 }
 
 impl Mounted {
@@ -112,17 +115,18 @@ impl Mounted {
             .await
     }
 
-    /// Cuts the mount off, for a volume that somebody else owns now: every request fails, and no
-    /// cache answers any more. The dead mount stays, so that nobody writes into the directory
-    /// below it; `umount` takes it off.
+    /// Cuts the mount off, for a volume that is not ours any more, or is about to be closed: every
+    /// request fails, and no cache answers any more. The dead mount stays, so that nobody writes
+    /// into the directory below it; `umount` takes it off.
     ///
     /// # Errors
     /// What the system refuses; the mount may then still be seen, but is not answered.
     pub async fn abort(&self) -> Result<()> {
-        let inodes = self.vfs.cached_inodes();
+        let (inodes, cut) = (self.vfs.cached_inodes(), self.cut.clone());
         self.session
             .blocking(move |session| {
                 session.forget_within_reason(inodes);
+                cut.make();
                 session.abort()
             })
             .await

@@ -16,6 +16,7 @@ use super::control::milliseconds;
 use super::daemon;
 use super::daemon::Report;
 use super::mountinfo;
+use super::mountinfo::FSTYPE;
 use super::mountpoint;
 use super::mountpoint::Detach;
 use super::registry::Entry;
@@ -59,6 +60,19 @@ pub enum Started {
     Now(Vec<String>),
     /// It was mounted there before.
     Already,
+}
+
+/// How a stop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Everything is stored, and the process has ended.
+    Stored,
+    /// The mount is off the tree. The process goes on until nobody uses it any more and everything
+    /// is stored.
+    Detached {
+        /// The process.
+        pid: u32,
+    },
 }
 
 /// Mounts a volume: in a process of its own, and returns when the file system answers; or, in the
@@ -231,22 +245,33 @@ impl Mount {
         self.ask(&Request::Sync { timeout_ms }, timeout + GRACE).map(drop)
     }
 
-    /// Stores everything, unmounts, and waits for the process to end.
-    pub fn stop(&self, timeout: Duration, detach: Detach) -> Result<()> {
+    /// Stores everything, unmounts, and waits for the process to end; but not for one that is only
+    /// detached, which may go on for long.
+    pub fn stop(&self, timeout: Duration, detach: Detach) -> Result<Stopped> {
         let request = Request::Stop { timeout_ms: milliseconds(timeout), detach };
-        self.ask(&request, timeout + GRACE).map_err(|error| self.still_storing(error))?;
+        let pid = self.entry.pid;
+        match self.ask(&request, timeout + GRACE).map_err(|error| self.still_storing(error))? {
+            Reply::Detached => Ok(Stopped::Detached { pid }),
+            _ if self.ends_within(END_TIMEOUT)? => Ok(Stopped::Stored),
+            _ => {
+                let sentence = format!("everything is stored, but process {pid} stays");
+                Err(Error::new(Kind::Internal, sentence).hint("its log says why"))
+            }
+        }
+    }
+
+    /// Whether the daemon ends: as a process, and as the owner of its entry.
+    fn ends_within(&self, timeout: Duration) -> Result<bool> {
         let process = PathBuf::from(format!("/proc/{}", self.entry.pid));
         let mut waited = Duration::ZERO;
         while self.lives(&process)? {
-            if waited >= END_TIMEOUT {
-                let sentence =
-                    format!("everything is stored, but process {} stays", self.entry.pid);
-                return Err(Error::new(Kind::Internal, sentence).hint("its log says why"));
+            if waited >= timeout {
+                return Ok(false);
             }
             std::thread::sleep(END_PAUSE);
             waited += END_PAUSE;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Deletes blocks that nothing names; how many, and their bytes.
@@ -312,9 +337,35 @@ fn is_zombie(stat: &str) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
 }
 
-/// Whether the same volume is mounted there. Another one there is found by the mount itself.
+/// Whether the same volume is mounted there and answers. Another one there is found by the mount
+/// itself. A process whose mount is off the tree is waited for: it may be storing what was written
+/// there last.
 fn already(request: &StartRequest, volume: &VolumeConfig) -> Result<bool> {
-    Ok(mounts_at(volume)?.iter().any(|mount| mount.entry.mountpoint == request.dir))
+    let dir = &request.dir;
+    let Some(mount) = list()?.into_iter().find(|mount| mount.entry.mountpoint == *dir) else {
+        return Ok(false);
+    };
+    let visible = mountinfo::mounted_at(dir)?.is_some_and(|line| line.fstype == FSTYPE);
+    if visible && !mount.entry.is_of(volume) {
+        return Ok(false);
+    }
+    if visible && mountpoint::answers(dir, ANSWER_TIMEOUT) {
+        return Ok(true);
+    }
+    if mount.ends_within(READY_TIMEOUT)? {
+        return Ok(false);
+    }
+    let Entry { pid, volume, .. } = &mount.entry;
+    Err(match visible {
+        true => Error::new(Kind::Unavailable, format!("process {pid} does not answer there"))
+            .hint("its log says why; `kill` it, or `umount -l` what it mounted"),
+        false => {
+            let sentence = format!("process {pid} is still storing volume `{volume}`");
+            Error::new(Kind::Busy, sentence).hint(
+                "`cairnfs status` shows how far it is; what still uses the old mount keeps it",
+            )
+        }
+    })
 }
 
 fn senseless() -> Error {

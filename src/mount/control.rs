@@ -1,6 +1,6 @@
 //! The daemon's socket: one request and one reply per connection, each a line of JSON; before the
-//! reply, lines that tell what happens meanwhile. Everything has a deadline. Knows no volume: who
-//! answers is a function.
+//! reply, lines that tell what happens meanwhile. Everything has a deadline. A caller that closes
+//! its side has gone away. Knows no volume: who answers is a function.
 
 use std::future::Future;
 use std::io::BufRead;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use tokio::io::AsyncBufReadExt;
 use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
@@ -82,6 +83,9 @@ pub(super) enum Request {
 pub(super) enum Reply {
     /// It is done.
     Done,
+    /// The answer to `Stop`: the mount is off the tree, and the daemon goes on until its last user
+    /// ends and everything is stored.
+    Detached,
     /// The answer to `Status`.
     Status(Box<MountStatus>),
     /// The answer to `Gc`.
@@ -107,7 +111,7 @@ pub(super) enum Reply {
     Failed(Failure),
 }
 
-/// Where a handler tells what happens before its reply.
+/// Where a handler tells what happens before its reply; closed when the caller went away.
 pub(super) type Meanwhile = mpsc::Sender<Reply>;
 
 /// An error that crosses a process boundary: its sentence, its hint, and what a caller acts on.
@@ -245,18 +249,8 @@ where
     tokio::time::timeout(LINE_TIMEOUT, limited.read_line(&mut line)).await??;
     let reply = match serde_json::from_str(&line) {
         Ok(request) => {
-            let (meanwhile, mut told) = mpsc::channel(LINES_MAX);
-            let mut reply = std::pin::pin!(handler(request, meanwhile));
-            let reply = loop {
-                tokio::select! {
-                    Some(event) = told.recv() => write_line(&mut stream, &event).await?,
-                    reply = &mut reply => break reply,
-                }
-            };
-            while let Ok(event) = told.try_recv() {
-                write_line(&mut stream, &event).await?;
-            }
-            reply
+            let (meanwhile, told) = mpsc::channel(LINES_MAX);
+            attend(&mut stream, told, handler(request, meanwhile)).await?
         }
         Err(cause) => Reply::Failed(Failure::from(
             &Error::new(Kind::Usage, "the daemon does not know this request")
@@ -267,7 +261,33 @@ where
     write_line(&mut stream, &reply).await
 }
 
-async fn write_line(stream: &mut UnixStream, reply: &Reply) -> std::io::Result<()> {
+/// Waits for the reply and passes on what is told before it. When the caller goes away the handler
+/// can know it by its closed channel, and ends by itself: not everything may be broken off.
+async fn attend(
+    stream: &mut UnixStream,
+    mut told: mpsc::Receiver<Reply>,
+    reply: impl Future<Output = Reply>,
+) -> std::io::Result<Reply> {
+    let (mut from, mut to) = stream.split();
+    let mut reply = std::pin::pin!(reply);
+    let (mut ignored, mut here) = ([0; 64], true);
+    let reply = loop {
+        tokio::select! {
+            Some(event) = told.recv() => write_line(&mut to, &event).await?,
+            read = from.read(&mut ignored), if here => if !matches!(read, Ok(1..)) {
+                here = false;
+                told.close();
+            },
+            reply = &mut reply => break reply,
+        }
+    };
+    while let Ok(event) = told.try_recv() {
+        write_line(&mut to, &event).await?;
+    }
+    Ok(reply)
+}
+
+async fn write_line(stream: &mut (impl AsyncWrite + Unpin), reply: &Reply) -> std::io::Result<()> {
     let mut bytes = serde_json::to_vec(reply)?;
     bytes.push(b'\n');
     tokio::time::timeout(LINE_TIMEOUT, stream.write_all(&bytes)).await?
@@ -390,6 +410,26 @@ mod tests {
         assert_eq!(reply, Reply::Done);
         let asked = |objects| Event::Asked { objects, repairing: false };
         assert_eq!(told, [asked(1), asked(2), asked(3)]);
+    }
+
+    #[tokio::test]
+    async fn a_handler_can_know_that_its_caller_went_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let (tell, mut told) = mpsc::channel(1);
+        let handler = move |_, meanwhile: Meanwhile| {
+            let tell = tell.clone();
+            async move {
+                meanwhile.closed().await;
+                tell.send(()).await.unwrap();
+                Reply::Done
+            }
+        };
+        let _server = Server::start(&path, handler).unwrap();
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(b"{\"request\":\"gc\"}\n").await.unwrap();
+        drop(stream);
+        told.recv().await.unwrap();
     }
 
     #[tokio::test]

@@ -4,10 +4,12 @@
 //! The request goes to the child's stdin and the report comes from its stdout, each a line of JSON.
 //! A second process instead of a fork: a process with threads cannot fork and go on.
 
+use std::fs;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::ErrorKind;
 use std::io::Write;
+use std::os::fd::RawFd;
 use std::process::Child;
 use std::process::ChildStdout;
 use std::process::Command;
@@ -86,8 +88,10 @@ pub(super) fn spawn<R: Serialize>(
     }
 }
 
-/// Detaches this process from its caller's session and reads the request.
+/// Detaches this process from its caller's session and open files, and reads the request. Only for
+/// a process that has opened nothing itself.
 pub(super) fn adopt<R: DeserializeOwned>() -> Result<R> {
+    close_inherited();
     // Fails only for a process that leads a group already: then it is detached enough.
     let _ = rustix::process::setsid();
     let mut line = String::new();
@@ -99,6 +103,18 @@ pub(super) fn adopt<R: DeserializeOwned>() -> Result<R> {
             .because(cause)
             .hint("use `cairnfs start`")
     })
+}
+
+/// Closes what the caller had open beside the three streams: its locks and pipes would last as long
+/// as the mount.
+fn close_inherited() {
+    let Ok(listing) = fs::read_dir("/proc/self/fd") else { return };
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    let numbers: Vec<RawFd> = listing.filter_map(|entry| number(entry.ok()?)).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // The listing's own one is closed by now.
+        let _ = nix::unistd::close(number);
+    }
 }
 
 /// Tells whoever started this process; that nobody listens any more is no fault.

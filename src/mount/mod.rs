@@ -5,6 +5,8 @@ mod request;
 mod client;
 mod daemon;
 mod serve;
+mod signals;
+mod desk;
 mod control;
 mod registry;
 mod status;
@@ -14,6 +16,7 @@ mod notify;
 
 pub use client::Mount;
 pub use client::Started;
+pub use client::Stopped;
 pub use client::find;
 pub use client::find_one;
 pub use client::list;

@@ -26,8 +26,8 @@ const DEAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// Processes named in an error; more would hide the sentence.
 const HOLDERS_MAX: usize = 5;
 
-/// How a mount is let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How a mount is let go, the strongest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Detach {
     /// In use: `Kind::Busy`, and the mount stays.

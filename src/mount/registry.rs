@@ -13,6 +13,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::fs::DirBuilder;
 use std::fs::File;
+use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
@@ -22,6 +23,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -109,7 +112,7 @@ impl Registry {
         let base = self.base(mountpoint);
         let lock_path = base.with_extension("lock");
         for _ in 0..CLAIM_TRIES {
-            let lock = File::create(&lock_path).map_err(|cause| self.refused(cause))?;
+            let lock = open_lock(&lock_path).map_err(|cause| self.refused(cause))?;
             if lock_now(&lock) && is_still(&lock, &lock_path) {
                 remove(&[base.with_extension("json"), base.with_extension("sock")]);
                 return Ok(Claim { base, _lock: lock });
@@ -122,10 +125,11 @@ impl Registry {
 
     /// The mounts whose daemon lives, by mount point; what dead ones left is removed.
     pub(super) fn entries(&self) -> Result<Vec<Entry>> {
-        let listing = match fs::read_dir(&self.dir) {
+        match fs::symlink_metadata(&self.dir) {
             Err(none) if none.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(|cause| self.refused(cause))?,
-        };
+            found => self.check(&found.map_err(|cause| self.refused(cause))?)?,
+        }
+        let listing = fs::read_dir(&self.dir).map_err(|cause| self.refused(cause))?;
         let mut entries = Vec::new();
         for file in listing {
             let path = file.map_err(|cause| self.refused(cause))?.path();
@@ -151,13 +155,26 @@ impl Registry {
     pub(super) fn make_directory(&self) -> Result<()> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
         made.map_err(|cause| self.refused(cause))?;
-        let owner = fs::metadata(&self.dir).map_err(|cause| self.refused(cause))?;
-        if owner.uid() == rustix::process::geteuid().as_raw() && owner.mode() & 0o022 == 0 {
-            return Ok(());
-        }
+        let found = fs::symlink_metadata(&self.dir).map_err(|cause| self.refused(cause))?;
+        self.check(&found)
+    }
+
+    /// Whoever can write to the directory can put links there, or pose as a daemon: nothing in it
+    /// is read, made or locked unless it is the user's own.
+    fn check(&self, found: &Metadata) -> Result<()> {
         let path = self.dir.display();
-        Err(Error::new(Kind::Access, format!("others can write to the run directory `{path}`"))
-            .hint(format!("remove it, or make it yours: `chmod 700 {path}`")))
+        let own = found.uid() == rustix::process::geteuid().as_raw();
+        if !found.is_dir() || !own {
+            let sentence = format!("the run directory `{path}` is not a directory of your own");
+            return Err(Error::new(Kind::Access, sentence)
+                .hint("set XDG_RUNTIME_DIR, or CAIRNFS_RUN, to a directory of your own"));
+        }
+        if found.mode() & 0o022 != 0 {
+            let sentence = format!("others can write to the run directory `{path}`");
+            return Err(Error::new(Kind::Access, sentence)
+                .hint(format!("close it: `chmod 700 {path}`, and look what lies in it")));
+        }
+        Ok(())
     }
 
     fn base(&self, mountpoint: &Path) -> PathBuf {
@@ -205,7 +222,7 @@ impl Drop for Claim {
 fn read_live(path: &Path) -> Option<Entry> {
     let lock_path = path.with_extension("lock");
     // Created where it is missing: what a dead daemon left is removed under its lock.
-    let lock = File::create(&lock_path).ok()?;
+    let lock = open_lock(&lock_path).ok()?;
     if lock_now(&lock) {
         if is_still(&lock, &lock_path) {
             remove(&["json", "sock", "lock"].map(|ext| path.with_extension(ext)));
@@ -215,13 +232,19 @@ fn read_live(path: &Path) -> Option<Entry> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
+/// Opens a lock, or makes it. Never through a link, and nothing is cut off.
+fn open_lock(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
 fn lock_now(file: &File) -> bool {
     rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
 /// Whether the locked file is still the one at `path`: its owner may have removed it meanwhile.
 fn is_still(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
+    match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(held), Ok(named)) => held.ino() == named.ino() && held.dev() == named.dev(),
         _ => false,
     }
@@ -245,6 +268,10 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use crate::config::Config;
 
@@ -306,10 +333,41 @@ mod tests {
 
     #[test]
     fn a_directory_that_others_write_to_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let refused = Registry::new(dir.path().to_path_buf()).make_directory().unwrap_err();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let registry = Registry::new(dir.path().to_path_buf());
+        assert_eq!(registry.make_directory().unwrap_err().kind(), Kind::Access);
+        assert_eq!(registry.entries().unwrap_err().kind(), Kind::Access);
+    }
+
+    #[test]
+    fn a_directory_behind_a_link_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("theirs")).unwrap();
+        fs::set_permissions(dir.path().join("theirs"), Permissions::from_mode(0o700)).unwrap();
+        symlink("theirs", dir.path().join("run")).unwrap();
+        let registry = Registry::new(dir.path().join("run"));
+        let refused = registry.claim(Path::new("/mnt/a")).unwrap_err();
         assert_eq!(refused.kind(), Kind::Access);
+        assert!(refused.hint_text().unwrap().contains("XDG_RUNTIME_DIR"));
+        assert_eq!(registry.entries().unwrap_err().kind(), Kind::Access);
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_leads_nowhere_and_a_lock_keeps_what_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path().to_path_buf());
+        let base = registry.base(Path::new("/mnt/a"));
+        let (lock, precious) = (base.with_extension("lock"), dir.path().join("precious"));
+        fs::write(&precious, "kept").unwrap();
+        fs::write(base.with_extension("json"), "{}").unwrap();
+        symlink(&precious, &lock).unwrap();
+        assert!(registry.entries().unwrap().is_empty());
+        assert!(registry.claim(Path::new("/mnt/a")).is_err());
+        assert_eq!(fs::read(&precious).unwrap(), b"kept");
+        fs::remove_file(&lock).unwrap();
+        fs::hard_link(&precious, &lock).unwrap();
+        assert!(registry.entries().unwrap().is_empty());
+        assert_eq!(fs::read(&precious).unwrap(), b"kept");
     }
 }

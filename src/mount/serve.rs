@@ -1,21 +1,22 @@
 //! A daemon's life: from an opened volume to a file system that answers, and back to a volume with
 //! everything stored. Knows neither how the process was started nor how FUSE speaks.
 
+use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::signal::unix::Signal;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
 use tokio::sync::mpsc;
-use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 use super::control::Failure;
-use super::control::Meanwhile;
 use super::control::Reply;
-use super::control::Request;
 use super::control::Server;
+use super::desk::Desk;
+use super::desk::StopCall;
+use super::desk::ending;
+use super::desk::sync_within;
 use super::mountpoint;
 use super::mountpoint::Detach;
 use super::notify;
@@ -24,7 +25,8 @@ use super::registry::Entry;
 use super::registry::Registry;
 use super::registry::place_of;
 use super::request::StartRequest;
-use super::status::MountStatus;
+use super::signals::Foreground;
+use super::signals::Signals;
 use crate::ambient::Ambient;
 use crate::config::MountConfig;
 use crate::config::VolumeConfig;
@@ -33,11 +35,8 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::fuse;
 use crate::fuse::Mounted;
-use crate::ops::audit::AuditOptions;
-use crate::ops::audit::audit;
 use crate::ops::open_options;
 use crate::ops::rfc3339;
-use crate::provider::SseMode;
 use crate::vfs::Vfs;
 use crate::volume::CreateOptions;
 use crate::volume::Volume;
@@ -65,7 +64,8 @@ pub(super) async fn serve(
     let options = request.mount_config(&config)?;
     // Relative paths are read by now; a daemon must not hold the directory it was started in.
     std::env::set_current_dir("/")?;
-    let mut signals = Signals::new()?;
+    let foreground = request.foreground || options.foreground;
+    let mut signals = Signals::new(if foreground { Foreground::Yes } else { Foreground::No })?;
     let volume = tokio::select! {
         opened = open(request, &options, &config) => opened?,
         name = signals.next() => return Err(interrupted(name)),
@@ -130,13 +130,17 @@ struct Mount {
     server: Server,
     stops: mpsc::Receiver<StopCall>,
     claim: Claim,
+    tree: Tree,
+    /// Who is told when everything is stored.
+    waiting: Vec<StopCall>,
 }
 
-/// A `stop` that waits for its reply.
-struct StopCall {
-    timeout: Duration,
-    detach: Detach,
-    reply: oneshot::Sender<Reply>,
+/// Whether the mount has its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tree {
+    On,
+    /// Taken off while it was in use; its users are answered until the last one ends.
+    Off,
 }
 
 /// What ends a mount, or tries to.
@@ -145,6 +149,16 @@ enum Event {
     Signal(&'static str),
     Detached,
     Broken(Error),
+}
+
+/// What comes after a stop.
+enum Next {
+    /// The mount goes on.
+    Live,
+    /// Nobody uses it any more.
+    Leave,
+    /// A signal overtook it.
+    Signal(&'static str),
 }
 
 impl Mount {
@@ -172,32 +186,33 @@ impl Mount {
             mountpoint::unmount(&request.dir, Detach::Lazily)?;
             return Err(error);
         }
-        Ok(Self { volume, vfs, mounted, server, stops, claim })
+        let (tree, waiting) = (Tree::On, Vec::new());
+        Ok(Self { volume, vfs, mounted, server, stops, claim, tree, waiting })
     }
 
     async fn live(mut self, signals: &mut Signals) -> Result<()> {
         let mut writable = true;
         loop {
-            match self.next_event(signals, writable).await {
-                Event::Stop(call) => match self.store_and_unmount(&call).await {
-                    Ok(()) => return self.leave(signals, Some(call.reply)).await,
-                    Err(error) => {
-                        tracing::warn!("not stopped: {error}");
-                        let _ = call.reply.send(Reply::Failed(Failure::from(&error)));
-                    }
-                },
-                Event::Signal(name) => {
-                    tracing::info!("{name}: storing and unmounting");
-                    self.detach_on_signal().await;
-                    return self.leave(signals, None).await;
-                }
-                Event::Detached => return self.leave(signals, None).await,
+            let next = match self.next_event(signals, writable).await {
+                Event::Stop(call) => self.stop(call, signals).await,
+                Event::Signal(name) => Next::Signal(name),
+                Event::Detached => Next::Leave,
                 Event::Broken(error) if error.kind() == Kind::Fenced => {
                     return Err(self.abandon(error).await);
                 }
                 Event::Broken(error) => {
                     tracing::error!("nothing can be written any more: {error}");
                     writable = false;
+                    Next::Live
+                }
+            };
+            match next {
+                Next::Live => {}
+                Next::Leave => return self.leave(signals).await,
+                Next::Signal(name) => {
+                    tracing::info!("{name}: storing and unmounting");
+                    self.detach_on_signal(signals).await;
+                    return self.leave(signals).await;
                 }
             }
         }
@@ -212,61 +227,181 @@ impl Mount {
         }
     }
 
-    /// Stores while the mount still works, so that a failure leaves everything as it was.
-    async fn store_and_unmount(&self, call: &StopCall) -> Result<()> {
-        let stored = sync_within(&self.vfs, call.timeout).await;
-        match (stored, call.detach) {
-            (Err(error), Detach::IfIdle | Detach::Lazily) => return Err(error),
-            (Err(error), Detach::Forced) => tracing::warn!("unmounting before the end: {error}"),
-            (Ok(()), _) => {}
-        }
-        notify::tell(notify::State::Stopping);
-        match call.detach {
-            Detach::IfIdle => match self.mounted.unmount().await {
-                Err(error) if error.kind() == Kind::Busy => {
-                    Err(mountpoint::busy(self.mounted.dir()))
+    /// Stores while the mount still works, so that a failure leaves everything as it was. The store
+    /// may be away for long: a later call that is not weaker takes this one's place, and a caller
+    /// that goes away, a signal, or the end of the mount ends the waiting.
+    async fn stop(&mut self, mut call: StopCall, signals: &mut Signals) -> Next {
+        let vfs = self.vfs.clone();
+        loop {
+            let mut storing = pin!(sync_within(&vfs, call.timeout));
+            let later = loop {
+                tokio::select! {
+                    stored = &mut storing => return self.detach(call, stored).await,
+                    Some(later) = self.stops.recv() => match later.detach >= call.detach {
+                        true => break later,
+                        false => later.fail(&ending()),
+                    },
+                    () = call.reply.closed() => {
+                        tracing::info!("not stopped: whoever asked for it went away");
+                        return Next::Live;
+                    }
+                    name = signals.next() => {
+                        self.waiting.push(call);
+                        return Next::Signal(name);
+                    }
+                    () = self.mounted.wait() => {
+                        self.waiting.push(call);
+                        self.answer_forced();
+                        return Next::Leave;
+                    }
                 }
-                other => other,
-            },
-            Detach::Lazily | Detach::Forced => self.mounted.unmount_lazily().await,
+            };
+            call.fail(&Error::new(Kind::Busy, "a later request to stop took this one's place"));
+            call = later;
         }
     }
 
-    /// A signal cannot be refused: what is in use is detached lazily.
-    async fn detach_on_signal(&self) {
-        notify::tell(notify::State::Stopping);
-        if let Err(error) = sync_within(&self.vfs, SIGNAL_SYNC_TIMEOUT).await {
-            tracing::warn!("still storing: {error}");
+    /// Takes the mount off as the call wants it, and replies unless everything is stored soon.
+    async fn detach(&mut self, call: StopCall, stored: Result<()>) -> Next {
+        let is_stored = stored.is_ok();
+        match stored {
+            Err(error) if call.detach == Detach::Forced => {
+                tracing::warn!("unmounting before the end: {error}");
+            }
+            Err(error) => return self.stays(call, &error),
+            Ok(()) => {}
         }
-        if let Err(busy) = self.mounted.unmount().await {
-            tracing::warn!("detaching lazily: {busy}");
-            if let Err(error) = self.mounted.unmount_lazily().await {
-                tracing::error!("the mount stays: {error}");
+        if self.tree == Tree::On && is_stored {
+            match self.mounted.unmount().await {
+                Ok(()) => {
+                    self.waiting.push(call);
+                    return Next::Leave;
+                }
+                Err(error) if error.kind() == Kind::Busy && call.detach != Detach::IfIdle => {
+                    tracing::info!("in use, so detached lazily: {error}");
+                }
+                Err(error) if error.kind() == Kind::Busy => {
+                    return self.stays(call, &mountpoint::busy(self.mounted.dir()));
+                }
+                Err(error) => return self.stays(call, &error),
             }
         }
+        match (self.tree, call.detach) {
+            (Tree::Off, Detach::IfIdle) => {
+                let error = detached(self.mounted.dir());
+                return self.stays(call, &error);
+            }
+            (Tree::Off, Detach::Lazily | Detach::Forced) => {}
+            (Tree::On, _) => match self.mounted.unmount_lazily().await {
+                Ok(()) => self.tree = Tree::Off,
+                Err(error) => return self.stays(call, &error),
+            },
+        }
+        // Its users are still answered: what they write is stored as ever, and once more when
+        // the last one has ended.
+        let _ = call.reply.send(Reply::Detached);
+        Next::Live
     }
 
-    /// Stores what came in until the mount was gone, and tells who asked for the stop. A signal
-    /// while it stores ends it: the person at the terminal has decided.
-    async fn leave(
-        self,
-        signals: &mut Signals,
-        asked: Option<oneshot::Sender<Reply>>,
-    ) -> Result<()> {
+    fn stays(&self, call: StopCall, error: &Error) -> Next {
+        tracing::warn!("not stopped: {error}");
+        call.fail(error);
+        Next::Live
+    }
+
+    /// A signal cannot be refused: what is in use is cut off.
+    async fn detach_on_signal(&mut self, signals: &mut Signals) {
         notify::tell(notify::State::Stopping);
-        let closed = tokio::select! {
-            closed = self.volume.close(LEAVE_TIMEOUT) => closed,
-            name = signals.next() => Err(Error::new(
-                Kind::Unavailable,
-                format!("ended by {name} before everything was stored"),
-            )),
-        };
-        if let Some(asked) = asked {
-            let _ = asked.send(Reply::from(match &closed {
-                Ok(()) => Ok(Reply::Done),
-                Err(error) => Ok(Reply::Failed(Failure::from(error))),
-            }));
+        let vfs = self.vfs.clone();
+        let mut storing = pin!(sync_within(&vfs, SIGNAL_SYNC_TIMEOUT));
+        loop {
+            tokio::select! {
+                stored = &mut storing => {
+                    if let Err(error) = stored {
+                        tracing::warn!("still storing: {error}");
+                    }
+                    break;
+                }
+                Some(call) = self.stops.recv() => {
+                    let forced = call.detach == Detach::Forced;
+                    self.waiting.push(call);
+                    if forced {
+                        break;
+                    }
+                }
+                () = signals.impatience() => {
+                    tracing::warn!("unmounting at once; another Ctrl-C gives up storing");
+                    break;
+                }
+                () = self.mounted.wait() => break,
+            }
         }
+        self.cut_off().await;
+        self.answer_forced();
+    }
+
+    /// Whoever forces it does not wait for the store.
+    fn answer_forced(&mut self) {
+        for call in self.waiting.extract_if(.., |call| call.detach == Detach::Forced) {
+            let _ = call.reply.send(Reply::Detached);
+        }
+    }
+
+    /// Ends the mount although it may be in use. Then nobody is answered any more first of all:
+    /// what is acknowledged while the volume is being closed would not be stored.
+    async fn cut_off(&self) {
+        if self.tree == Tree::On {
+            match self.mounted.unmount().await {
+                Ok(()) => return,
+                Err(busy) => tracing::warn!("cutting off who uses it: {busy}"),
+            }
+        }
+        if let Err(error) = self.mounted.abort().await {
+            tracing::warn!("the kernel keeps the connection until this process ends: {error}");
+        }
+        if self.tree == Tree::Off {
+            return;
+        }
+        if let Err(error) = self.mounted.unmount_lazily().await {
+            tracing::warn!("not detached: {error}");
+        }
+        // A connection that has ended already is no reason to leave its mount.
+        let dir = self.mounted.dir().to_path_buf();
+        let cleared = spawn_blocking(move || mountpoint::clear_dead(&dir)).await;
+        if let Ok(Err(error)) = cleared {
+            tracing::error!("the mount stays: {error}");
+        }
+    }
+
+    /// Stores what came in until the mount was gone, and tells who waits for it. Only a person at
+    /// the terminal ends that before, by one more Ctrl-C.
+    async fn leave(mut self, signals: &mut Signals) -> Result<()> {
+        notify::tell(notify::State::Stopping);
+        signals.drain();
+        let closed = {
+            let mut closing = pin!(self.volume.close(LEAVE_TIMEOUT));
+            loop {
+                tokio::select! {
+                    closed = &mut closing => break closed,
+                    () = signals.impatience() => break Err(Error::new(
+                        Kind::Unavailable,
+                        "ended by SIGINT before everything was stored",
+                    )),
+                    Some(call) = self.stops.recv() => match call.detach {
+                        Detach::IfIdle | Detach::Lazily => self.waiting.push(call),
+                        Detach::Forced => drop(call.reply.send(Reply::Detached)),
+                    },
+                }
+            }
+        };
+        for waiting in self.waiting {
+            let _ = waiting.reply.send(match &closed {
+                Ok(()) => Reply::Done,
+                Err(error) => Reply::Failed(Failure::from(error)),
+            });
+        }
+        // Whoever asks from now on is told that it is ending.
+        drop(self.stops);
         self.server.finish().await;
         drop(self.claim);
         closed
@@ -278,110 +413,16 @@ impl Mount {
         if let Err(left) = self.mounted.abort().await {
             tracing::error!("the mount is not cut off: {left}");
         }
+        drop((self.waiting, self.stops));
         self.server.finish().await;
         drop(self.claim);
         error
     }
 }
 
-/// Answers the control socket.
-struct Desk {
-    config: VolumeConfig,
-    volume: Arc<Volume>,
-    vfs: Arc<Vfs>,
-    entry: Entry,
-    stop: mpsc::Sender<StopCall>,
-}
-
-impl Desk {
-    async fn answer(self: Arc<Self>, request: Request, meanwhile: Meanwhile) -> Reply {
-        Reply::from(self.act(request, meanwhile).await)
-    }
-
-    async fn act(&self, request: Request, meanwhile: Meanwhile) -> Result<Reply> {
-        match request {
-            Request::Audit { options } => self.audit(options, meanwhile).await,
-            Request::Status => {
-                let status = MountStatus::of(&self.entry, self.volume.status());
-                Ok(Reply::Status(Box::new(status)))
-            }
-            Request::Sync { timeout_ms } => {
-                sync_within(&self.vfs, Duration::from_millis(timeout_ms)).await?;
-                Ok(Reply::Done)
-            }
-            Request::Stop { timeout_ms, detach } => {
-                let timeout = Duration::from_millis(timeout_ms);
-                let (reply, replied) = oneshot::channel();
-                let ending = || Error::new(Kind::Busy, "the mount is ending already");
-                let call = StopCall { timeout, detach, reply };
-                self.stop.try_send(call).map_err(|_| ending())?;
-                replied.await.map_err(|_| ending())
-            }
-            Request::Gc => {
-                let (blocks, bytes) = self.volume.gc().await?;
-                Ok(Reply::Deleted { blocks, bytes })
-            }
-            Request::Fsck => Ok(Reply::Findings { findings: self.volume.fsck().await? }),
-            Request::SetSse { mode } => {
-                let mode: SseMode = mode.parse()?;
-                tracing::warn!("the encryption of `{}` is set to `{mode}`", self.entry.volume);
-                self.volume.set_own_sse(&self.config, mode).await?;
-                Ok(Reply::Done)
-            }
-        }
-    }
-}
-
-impl Desk {
-    async fn audit(&self, options: AuditOptions, meanwhile: Meanwhile) -> Result<Reply> {
-        // One event at a time waits here; the socket's own queue is the buffer.
-        let (events, mut happened) = mpsc::channel(1);
-        let pass_on = async {
-            while let Some(event) = happened.recv().await {
-                let _ = meanwhile.send(Reply::Meanwhile { event }).await;
-            }
-        };
-        let work = async {
-            let report = audit(&self.volume, &self.config, options, &events).await;
-            drop(events);
-            report
-        };
-        let (report, ()) = tokio::join!(work, pass_on);
-        report.map(|report| Reply::Audited(Box::new(report)))
-    }
-}
-
-/// SIGTERM, SIGINT and SIGHUP: each stores everything and ends the process.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
-        }
-    }
-}
-
-async fn sync_within(vfs: &Vfs, timeout: Duration) -> Result<()> {
-    tokio::time::timeout(timeout, vfs.sync()).await.unwrap_or_else(|_| {
-        let sentence = format!("not everything is stored after {} s", timeout.as_secs());
-        Err(Error::new(Kind::Unavailable, sentence)
-            .hint("`cairnfs status` shows what is dirty and whether the store answers"))
-    })
+fn detached(dir: &Path) -> Error {
+    Error::new(Kind::Busy, format!("`{}` is detached already, and still in use", dir.display()))
+        .hint("it ends with its last user; a SIGTERM to its process cuts them off")
 }
 
 fn interrupted(name: &str) -> Error {

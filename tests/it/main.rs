@@ -15,6 +15,7 @@ mod requests;
 mod starting;
 mod real_input;
 mod kill;
+mod leaving;
 mod two_writers;
 mod read_back;
 mod renewal;
