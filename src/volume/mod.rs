@@ -20,6 +20,8 @@ mod budget;
 mod dirty;
 #[cfg(test)]
 mod dirty_tests;
+#[cfg(all(test, feature = "testing"))]
+mod core_tests;
 mod misses;
 mod content;
 mod contents;

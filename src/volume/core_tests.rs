@@ -1,0 +1,100 @@
+//! The core of a volume where the store or the metadata stands still: who waits for whom, and what
+//! waits where. Blocks and metadata are in memory, and time passes only while all wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Parts;
+use super::Volume;
+use super::core::Core;
+use super::testing;
+use crate::ambient::Ambient;
+use crate::crypto::NameKey;
+use crate::error::Result;
+use crate::meta::key;
+use crate::meta::kv::Engine;
+use crate::meta::kv::LIVE_BYTES_MAX;
+use crate::meta::kv::MemoryEngine;
+use crate::meta::kv::UsageChange;
+use crate::meta::kv::View;
+use crate::meta::root_batch;
+use crate::meta::value::Cut;
+use crate::meta::value::Inode;
+use crate::object::MemoryStore;
+use crate::object::fault::FaultControl;
+use crate::object::fault::Faults;
+use crate::types::Ino;
+use crate::types::SessionId;
+use crate::types::VolumeId;
+use crate::types::WriteSeq;
+
+const NEVER: Duration = Duration::from_secs(100_000);
+const LONG: Duration = Duration::from_secs(1_000);
+const BLOCK_BYTES: u32 = 1 << 20;
+
+/// A volume in memory whose epochs no timer closes, and what goes wrong in its store.
+async fn volume() -> (Arc<Volume>, FaultControl) {
+    let engine = Arc::new(MemoryEngine::new());
+    engine.commit(root_batch(&Ambient::seeded(1), 0, 0)).await.unwrap();
+    let (bucket, faults) = testing::bucket(&MemoryStore::default()).with_faults(Faults::default());
+    let parts = Parts {
+        bucket,
+        engine,
+        id: VolumeId([7; 16]),
+        block_bytes: BLOCK_BYTES,
+        names: NameKey::new([8; 32]),
+        session: Some(SessionId(1)),
+        memory_bytes: 128 << 20,
+        commit_interval: NEVER,
+        readahead_bytes: 1 << 20,
+        ambient: Ambient::seeded(1),
+    };
+    (Volume::start(parts).await.unwrap(), faults)
+}
+
+/// Something that must not wait for ever.
+async fn soon<T>(what: &str, waited: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, waited).await.unwrap_or_else(|_| panic!("{what} hangs"))
+}
+
+/// Changes keys of the present without waiting for room.
+fn set(core: &Core, changes: Vec<(Bytes, Option<Bytes>)>) {
+    core.meta.store().apply(View::Live, || (changes, UsageChange::default(), ()));
+}
+
+/// Gives the root, whose content nobody looks at, a cut that upkeep is to apply.
+async fn cut_root(core: &Core) -> Result<()> {
+    let key = key::inode(Ino::ROOT);
+    let mut root = Inode::decode(&core.meta.store().get(&key).await?.unwrap())?;
+    root.cuts.push(Cut { start: 0, end: u64::MAX, seq: WriteSeq(1) });
+    set(core, vec![(key, Some(root.encode()))]);
+    core.cut_inodes.lock().insert(Ino::ROOT);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn upkeep_drops_cuts_while_the_live_layer_is_full_and_an_epoch_is_under_way() {
+    let (volume, _) = volume().await;
+    let core = volume.core.clone();
+    soon("the first upkeep", core.tidy_up()).await.unwrap();
+    let under_way = core.epoch_turn.lock().await;
+    cut_root(&core).await.unwrap();
+    let (value, count) = (Bytes::from(vec![0; 1 << 20]), 3 * (LIVE_BYTES_MAX >> 20));
+    let fill =
+        (0..count).map(|at| (key::xattr(Ino::ROOT, &[at.try_into().unwrap()]), value.clone()));
+    set(&core, fill.map(|(key, value)| (key, Some(value))).collect());
+    let upkeep = tokio::spawn({
+        let core = core.clone();
+        async move { core.apply_cuts().await }
+    });
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    drop(under_way);
+    soon("the next epoch", core.sync()).await.unwrap();
+    soon("upkeep", upkeep).await.unwrap().unwrap();
+    let root = core.meta.store().get(&key::inode(Ino::ROOT)).await.unwrap().unwrap();
+    assert!(Inode::decode(&root).unwrap().cuts.is_empty());
+}
