@@ -44,8 +44,9 @@ impl Contents {
         Self(core)
     }
 
-    /// Waits until `bytes` more may be dirty, and takes them. Each byte is given back by
-    /// [`Self::put`]'s successors, or by [`Self::give_back`] when nothing was put.
+    /// Waits until `bytes` more may be dirty, and takes them. Each byte is given back when
+    /// it is stored or replaced and no upload holds it, or by [`Self::give_back`] when nothing was
+    /// put.
     pub async fn reserve(&self, bytes: u64) {
         self.0.budget.reserve(bytes).await;
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::Parts;
 use super::Volume;
+use super::Written;
 use super::core::Core;
 use super::testing;
 use crate::ambient::Ambient;
@@ -25,6 +26,7 @@ use crate::meta::value::Inode;
 use crate::object::MemoryStore;
 use crate::object::fault::FaultControl;
 use crate::object::fault::Faults;
+use crate::types::ContentId;
 use crate::types::Ino;
 use crate::types::SessionId;
 use crate::types::VolumeId;
@@ -59,6 +61,13 @@ async fn soon<T>(what: &str, waited: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONG, waited).await.unwrap_or_else(|_| panic!("{what} hangs"))
 }
 
+/// Lets other tasks come as far as they can.
+async fn turn_of_others() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Changes keys of the present without waiting for room.
 fn set(core: &Core, changes: Vec<(Bytes, Option<Bytes>)>) {
     core.meta.store().apply(View::Live, || (changes, UsageChange::default(), ()));
@@ -89,12 +98,66 @@ async fn upkeep_drops_cuts_while_the_live_layer_is_full_and_an_epoch_is_under_wa
         let core = core.clone();
         async move { core.apply_cuts().await }
     });
-    for _ in 0..1_000 {
-        tokio::task::yield_now().await;
-    }
+    turn_of_others().await;
     drop(under_way);
     soon("the next epoch", core.sync()).await.unwrap();
     soon("upkeep", upkeep).await.unwrap().unwrap();
     let root = core.meta.store().get(&key::inode(Ino::ROOT)).await.unwrap().unwrap();
     assert!(Inode::decode(&root).unwrap().cuts.is_empty());
+}
+
+/// Writes the first block of a content as a write of the kernel's does.
+async fn write_block(volume: &Volume, content: ContentId) {
+    let (ino, offset, seq) = (Ino(9), 0, volume.core.meta.ids.seq());
+    let data = Bytes::from(vec![1; BLOCK_BYTES as usize]);
+    volume.contents.reserve(data.len() as u64).await;
+    let written = Written { ino, content, offset, data, seq };
+    volume.core.meta.store().under_gate(|_| volume.contents.put(written));
+    volume.contents.sent(content, &(0..BLOCK_BYTES.into()));
+    turn_of_others().await;
+}
+
+async fn uploads_end(core: &Core) {
+    loop {
+        let settled = core.settled.notified();
+        if !core.dirty.lock().is_uploading() {
+            return;
+        }
+        settled.await;
+    }
+}
+
+/// Writes blocks that nobody needs any more, each as `write` does, until the writer must wait; then
+/// the store comes back.
+async fn write_in_vain(write: impl AsyncFn(&Volume)) {
+    let (volume, faults) = volume().await;
+    let (core, blocks_max) = (&volume.core, volume.core.budget.limit() / u64::from(BLOCK_BYTES));
+    faults.set_away(true);
+    let mut blocks = 0;
+    while blocks < 3 * blocks_max && tokio::time::timeout(LONG, write(&volume)).await.is_ok() {
+        blocks += 1;
+    }
+    assert_eq!(blocks, blocks_max, "the writer waits for uploads that hold its bytes");
+    faults.set_away(false);
+    soon("a writer", write(&volume)).await;
+    soon("the epoch", core.sync()).await.unwrap();
+    soon("an upload", uploads_end(core)).await;
+    assert_eq!((core.budget.used(), core.dirty.lock().bytes()), (0, 0));
+    let stored = core.writer.uploads().stored;
+    assert!(stored < blocks_max, "what waited for its turn in vain is not stored: {stored}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_were_overwritten_count_until_their_upload_ends() {
+    write_in_vain(async |volume: &Volume| write_block(volume, ContentId(900)).await).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_of_files_that_are_gone_count_until_their_upload_ends() {
+    write_in_vain(async |volume: &Volume| {
+        let content = volume.core.meta.ids.content();
+        write_block(volume, content).await;
+        volume.core.meta.store().under_gate(|_| volume.contents.forget(content));
+    })
+    .await;
 }

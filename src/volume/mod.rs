@@ -17,6 +17,7 @@ mod delete;
 mod erase;
 mod core;
 mod budget;
+mod segments;
 mod dirty;
 #[cfg(test)]
 mod dirty_tests;
