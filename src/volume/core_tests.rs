@@ -10,11 +10,14 @@ use super::Parts;
 use super::Volume;
 use super::Written;
 use super::core::Core;
+use super::core::InlineChunks;
+use super::flush::Source;
 use super::testing;
 use crate::ambient::Ambient;
 use crate::crypto::NameKey;
 use crate::error::Result;
 use crate::meta::key;
+use crate::meta::key::CHUNK_BYTES;
 use crate::meta::kv::Engine;
 use crate::meta::kv::LIVE_BYTES_MAX;
 use crate::meta::kv::MemoryEngine;
@@ -106,15 +109,20 @@ async fn upkeep_drops_cuts_while_the_live_layer_is_full_and_an_epoch_is_under_wa
     assert!(Inode::decode(&root).unwrap().cuts.is_empty());
 }
 
-/// Writes the first block of a content as a write of the kernel's does.
-async fn write_block(volume: &Volume, content: ContentId) {
-    let (ino, offset, seq) = (Ino(9), 0, volume.core.meta.ids.seq());
-    let data = Bytes::from(vec![1; BLOCK_BYTES as usize]);
+/// Writes bytes as a write of the kernel's does.
+async fn write(volume: &Volume, content: ContentId, offset: u64, data: Bytes) {
+    let (ino, seq, end) = (Ino(9), volume.core.meta.ids.seq(), offset + data.len() as u64);
     volume.contents.reserve(data.len() as u64).await;
     let written = Written { ino, content, offset, data, seq };
     volume.core.meta.store().under_gate(|_| volume.contents.put(written));
-    volume.contents.sent(content, &(0..BLOCK_BYTES.into()));
+    volume.contents.sent(content, &(offset..end));
     turn_of_others().await;
+}
+
+/// Writes a whole block.
+async fn write_block(volume: &Volume, content: ContentId, index: u64) {
+    let data = Bytes::from(vec![1; BLOCK_BYTES as usize]);
+    write(volume, content, index * u64::from(BLOCK_BYTES), data).await;
 }
 
 async fn uploads_end(core: &Core) {
@@ -149,15 +157,38 @@ async fn write_in_vain(write: impl AsyncFn(&Volume)) {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_that_were_overwritten_count_until_their_upload_ends() {
-    write_in_vain(async |volume: &Volume| write_block(volume, ContentId(900)).await).await;
+    write_in_vain(async |volume: &Volume| write_block(volume, ContentId(900), 0).await).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn bytes_of_files_that_are_gone_count_until_their_upload_ends() {
     write_in_vain(async |volume: &Volume| {
         let content = volume.core.meta.ids.content();
-        write_block(volume, content).await;
+        write_block(volume, content, 0).await;
         volume.core.meta.store().under_gate(|_| volume.contents.forget(content));
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_epoch_moves_no_more_out_of_crumbled_chunks_than_may_be_dirty() {
+    let (volume, _) = volume().await;
+    let (core, content) = (&volume.core, ContentId(900));
+    for chunk in 0..6 {
+        write_block(&volume, content, chunk).await;
+        core.sync().await.unwrap();
+        for small in 0..40 {
+            write(&volume, content, chunk * CHUNK_BYTES + small * 16, "tiny".into()).await;
+        }
+        core.sync().await.unwrap();
+    }
+    for chunk in 0..6 {
+        write(&volume, content, chunk * CHUNK_BYTES, "new".into()).await;
+    }
+    core.budget.set_limit(4 * CHUNK_BYTES);
+    let claimed = core.dirty.lock().claim_all(View::Live);
+    let packed = core.pack_frozen(claimed, &InlineChunks::default()).await.unwrap();
+    let parts = packed.iter().flat_map(|packed| &packed.parts);
+    let moved = parts.filter(|part| matches!(part.source, Source::Moved(_)));
+    assert_eq!(moved.map(|part| u64::from(part.len)).sum::<u64>(), 4 * CHUNK_BYTES);
 }

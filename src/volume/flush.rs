@@ -271,9 +271,11 @@ impl Core {
         Ok(pack(all, self.block_bytes))
     }
 
-    /// Whole chunks that the runs touch and that have crumbled into too many extents.
+    /// Whole chunks that the runs touch and that have crumbled into too many extents; not more
+    /// bytes of them than may be dirty, for they are all in memory at once. Others stay crumbled
+    /// until they are touched again.
     async fn crumbled(&self, runs: &[Run]) -> Result<Vec<(Source, Run)>> {
-        let mut moved = Vec::new();
+        let (mut moved, mut bytes) = (Vec::new(), 0);
         let mut seen = None;
         for run in runs {
             for index in run.offset / CHUNK_BYTES..=(run.end() - 1) / CHUNK_BYTES {
@@ -283,6 +285,10 @@ impl Core {
                 let chunk = self.chunk(View::Frozen, run.content, index).await?;
                 if chunk.0.len() <= EXTENTS_MAX {
                     continue;
+                }
+                bytes += chunk.bytes();
+                if bytes > self.budget.limit() {
+                    return Ok(moved);
                 }
                 // A chunk that cannot be read stays as it is; its readers will be told.
                 let whole = self.move_chunk(run.ino, run.content, index, chunk).await;
