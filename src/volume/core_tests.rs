@@ -15,6 +15,8 @@ use super::flush::Source;
 use super::testing;
 use crate::ambient::Ambient;
 use crate::crypto::NameKey;
+use crate::error::Error;
+use crate::error::Kind;
 use crate::error::Result;
 use crate::meta::key;
 use crate::meta::key::CHUNK_BYTES;
@@ -191,4 +193,29 @@ async fn an_epoch_moves_no_more_out_of_crumbled_chunks_than_may_be_dirty() {
     let parts = packed.iter().flat_map(|packed| &packed.parts);
     let moved = parts.filter(|part| matches!(part.source, Source::Moved(_)));
     assert_eq!(moved.map(|part| u64::from(part.len)).sum::<u64>(), 4 * CHUNK_BYTES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_does_not_fail_for_small_bytes_that_are_durable_in_the_metadata() {
+    let (volume, faults) = volume().await;
+    write(&volume, ContentId(900), 0, "small".into()).await;
+    volume.sync().await.unwrap();
+    faults.set_refusing(true);
+    let began = tokio::time::Instant::now();
+    volume.close(LONG).await.unwrap();
+    assert!(began.elapsed() < LONG / 10);
+    assert!(volume.core.obstacle.borrow().is_some(), "the refusal is told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_epoch_is_closed_after_one_that_failed() {
+    let (volume, faults) = volume().await;
+    let core = &volume.core;
+    faults.set_refusing(true);
+    write(&volume, ContentId(900), 0, Bytes::from(vec![1; 128 << 10])).await;
+    let refused = soon("the epoch", core.sync()).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Denied);
+    core.fail(&Error::new(Kind::Policy, "the store does not confirm encryption"));
+    set(core, vec![(key::xattr(Ino::ROOT, b"changed"), Some(Bytes::new()))]);
+    assert!(!soon("the next epoch", core.run_epoch()).await);
 }
