@@ -20,6 +20,9 @@ use crate::types::WriteSeq;
 /// More cuts than this are not kept on an inode: the next one waits until extents show them.
 pub const CUTS_MAX: usize = 32;
 
+/// An epoch closes at this many pieces of dirty bytes: each becomes an extent.
+const SEGMENTS_MAX: usize = 32_768;
+
 /// Access to the bytes of files. Cheap to clone.
 #[derive(Clone)]
 pub struct Contents(Arc<Core>);
@@ -74,8 +77,15 @@ impl Contents {
                 self.0.send_full(claim, run);
             }
         }
-        if self.0.dirty.lock().unclaimed_bytes() >= self.0.budget.limit() / 2 {
+        let (unclaimed, segments) = {
+            let dirty = self.0.dirty.lock();
+            (dirty.unclaimed_bytes(), dirty.live_segments())
+        };
+        if unclaimed >= self.0.budget.limit() / 2 {
             self.0.send_small();
+        }
+        if segments >= SEGMENTS_MAX {
+            self.0.kick.notify_one();
         }
     }
 

@@ -219,3 +219,19 @@ async fn no_epoch_is_closed_after_one_that_failed() {
     set(core, vec![(key::xattr(Ino::ROOT, b"changed"), Some(Bytes::new()))]);
     assert!(!soon("the next epoch", core.run_epoch()).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_tiny_writes_close_an_epoch_and_are_registered_at_once() {
+    let (volume, _) = volume().await;
+    let content = ContentId(900);
+    for at in 0..40_000 {
+        let (ino, offset, seq) = (Ino(9), at * 16, volume.core.meta.ids.seq());
+        let written = Written { ino, content, offset, data: "tiny".into(), seq };
+        volume.contents.reserve(4).await;
+        volume.core.meta.store().under_gate(|_| volume.contents.put(written));
+        volume.contents.sent(content, &(offset..offset + 4));
+    }
+    let mut committed = volume.core.committed.subscribe();
+    soon("an epoch", committed.wait_for(|committed| *committed >= 1)).await.unwrap();
+    assert_eq!(volume.core.chunk(View::Live, content, 0).await.unwrap().0.len(), 40_000);
+}

@@ -68,6 +68,7 @@ pub struct Dirty {
     live_bytes: u64,
     frozen_bytes: u64,
     unclaimed_bytes: u64,
+    live_segments: usize,
     next_claim: u64,
     outstanding: BTreeSet<Claim>,
     /// No content from this one on existed when the last epoch was frozen.
@@ -89,6 +90,7 @@ impl Dirty {
             live_bytes: 0,
             frozen_bytes: 0,
             unclaimed_bytes: 0,
+            live_segments: 0,
             next_claim: 0,
             outstanding: BTreeSet::new(),
             young,
@@ -111,6 +113,11 @@ impl Dirty {
     /// Bytes of the live layer that no upload has taken.
     pub fn unclaimed_bytes(&self) -> u64 {
         self.unclaimed_bytes
+    }
+
+    /// Pieces that the live layer's bytes are in.
+    pub fn live_segments(&self) -> usize {
+        self.live_segments
     }
 
     /// Whether nothing was written since the last freeze.
@@ -159,6 +166,7 @@ impl Dirty {
         segments.ino = ino;
         if let Err(data) = join(&mut segments.map, offset, data, seq) {
             segments.map.insert(offset, Segment { data, seq, claim: None });
+            self.live_segments += 1;
         }
         freed
     }
@@ -168,6 +176,7 @@ impl Dirty {
     pub fn remove(&mut self, content: ContentId, range: FileRange) -> u64 {
         let Some(segments) = self.live.get_mut(&content) else { return 0 };
         let (mut removed, mut freed) = (0, 0);
+        let before = segments.map.len();
         for (at, segment) in take_overlapping(&mut segments.map, &range) {
             let end = at + segment.data.len() as u64;
             let (from, to) = (at.max(range.start), end.min(range.end));
@@ -183,6 +192,7 @@ impl Dirty {
                 segments.map.insert(to, segment.part(to - at, end - at));
             }
         }
+        self.live_segments = self.live_segments + segments.map.len() - before;
         if segments.map.is_empty() {
             self.live.remove(&content);
         }
@@ -235,6 +245,7 @@ impl Dirty {
         self.frozen = std::mem::take(&mut self.live);
         self.frozen_bytes = std::mem::take(&mut self.live_bytes);
         self.unclaimed_bytes = 0;
+        self.live_segments = 0;
         self.frozen_claims = self.outstanding.clone();
     }
 
@@ -268,8 +279,10 @@ impl Dirty {
         }
         let claim = self.new_claim();
         let segments = self.live.get_mut(&content)?;
+        let before = segments.map.len();
         split_at(&mut segments.map, window.start);
         split_at(&mut segments.map, window.end);
+        self.live_segments += segments.map.len() - before;
         let mut run = empty_run(segments.ino, content, window.start);
         for (_, segment) in segments.map.range_mut(window.clone()) {
             segment.claim = Some(claim);
@@ -351,7 +364,7 @@ impl Dirty {
             View::Frozen => (&mut self.frozen, &mut self.frozen_bytes),
         };
         let Some(segments) = layer.get_mut(&content) else { return 0 };
-        let mut settled = 0;
+        let (mut settled, before) = (0, segments.map.len());
         for (at, segment) in take_overlapping(&mut segments.map, range) {
             let end = at + segment.data.len() as u64;
             if segment.claim != Some(claim) {
@@ -366,6 +379,9 @@ impl Dirty {
             if to < end {
                 segments.map.insert(to, segment.part(to - at, end - at));
             }
+        }
+        if view == View::Live {
+            self.live_segments = self.live_segments + segments.map.len() - before;
         }
         if segments.map.is_empty() {
             layer.remove(&content);
@@ -396,6 +412,11 @@ impl Dirty {
             }
         }
         self.finish(claim)
+    }
+
+    #[cfg(test)]
+    pub(super) fn counted_segments(&self) -> usize {
+        self.live.values().map(|segments| segments.map.len()).sum()
     }
 
     fn layer(&self, view: View) -> &Layer {

@@ -166,6 +166,7 @@ impl Plain {
         assert_eq!(dirty.bytes(), held);
         let free = count(&self.live, |cell| matches!(cell, Some((_, None))));
         assert_eq!(dirty.unclaimed_bytes(), free);
+        assert_eq!(dirty.live_segments(), dirty.counted_segments());
         let mut seen = [None; SIZE];
         for (at, bytes) in read(dirty, &[]) {
             let at = usize::try_from(at).unwrap();
