@@ -63,7 +63,7 @@ async fn volume() -> (Arc<Volume>, FaultControl) {
 
 /// Something that must not wait for ever.
 async fn soon<T>(what: &str, waited: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LONG, waited).await.unwrap_or_else(|_| panic!("{what} hangs"))
+    tokio::time::timeout(LONG, waited).await.map_err(|_| what).expect("it hangs")
 }
 
 /// Lets other tasks come as far as they can.
