@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 
 use super::frame::FrameRef;
 use super::pack::BlockBuilder;
@@ -109,8 +110,28 @@ impl BlockWriter {
     /// `Kind::Denied`, `Kind::NoSpace`: the store refuses. After an error the block is unnamed, and
     /// may be stored again.
     pub async fn store(&self, block: &BlockBuilder) -> Result<StoredBlock> {
-        let permit = self.0.permits.acquire().await;
-        let _permit = permit.expect("the semaphore is never closed");
+        let _permit = self.permit().await;
+        self.store_named(block).await
+    }
+
+    /// The same, unless the block is not `needed` any more when its turn comes.
+    pub async fn store_if(
+        &self,
+        block: &BlockBuilder,
+        needed: impl FnOnce() -> bool + Send,
+    ) -> Result<Option<StoredBlock>> {
+        let _permit = self.permit().await;
+        if !needed() {
+            return Ok(None);
+        }
+        self.store_named(block).await.map(Some)
+    }
+
+    async fn permit(&self) -> SemaphorePermit<'_> {
+        self.0.permits.acquire().await.expect("the semaphore is never closed")
+    }
+
+    async fn store_named(&self, block: &BlockBuilder) -> Result<StoredBlock> {
         let mut rewrites = 0;
         loop {
             let id = self.0.new_id()?;

@@ -1,6 +1,7 @@
 //! Where the bytes of a file are: the extents of one MiB (a *chunk*), and the blocks they lie in.
 //! Pure. `docs/format.md`, "Extents" and "Blocks in metadata", draws the values.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -85,6 +86,22 @@ impl Extent {
         }
     }
 
+    fn overlaps(&self, range: &Range<u32>) -> bool {
+        self.start.max(range.start) < self.range().end.min(range.end)
+    }
+
+    /// What lies before and after `range`, which overlaps it, and the bytes in between; what the
+    /// block loses goes into `lost`.
+    fn without(self, range: &Range<u32>, lost: &mut BlockChanges) -> ([Option<Self>; 2], u64) {
+        let own = self.range();
+        let overlap = own.start.max(range.start)..own.end.min(range.end);
+        let bytes = overlap.end - overlap.start;
+        lost.extend(self.block().map(|block| (block, -i64::from(bytes))));
+        let before = (own.start < overlap.start).then(|| self.part(own.start..overlap.start));
+        let after = (overlap.end < own.end).then(|| self.part(overlap.end..own.end));
+        ([before, after], bytes.into())
+    }
+
     /// The part of the extent inside `range`, which must overlap it.
     #[must_use]
     pub fn part(&self, range: Range<u32>) -> Self {
@@ -139,40 +156,7 @@ impl Chunk {
 
     /// Removes `range`; what the blocks lose goes into `lost`. Returns the bytes removed.
     pub fn remove(&mut self, range: Range<u32>, lost: &mut BlockChanges) -> u64 {
-        let mut removed = 0;
-        let mut kept = Vec::with_capacity(self.0.len() + 1);
-        for extent in self.0.drain(..) {
-            let own = extent.range();
-            let overlap = own.start.max(range.start)..own.end.min(range.end);
-            if overlap.is_empty() {
-                kept.push(extent);
-                continue;
-            }
-            removed += u64::from(overlap.end - overlap.start);
-            if let Some(block) = extent.block() {
-                lost.push((block, -i64::from(overlap.end - overlap.start)));
-            }
-            if own.start < overlap.start {
-                kept.push(extent.part(own.start..overlap.start));
-            }
-            if overlap.end < own.end {
-                kept.push(extent.part(overlap.end..own.end));
-            }
-        }
-        self.0 = kept;
-        removed
-    }
-
-    /// Puts an extent over whatever was there. Returns how many bytes the chunk grew by.
-    pub fn insert(&mut self, extent: Extent, changes: &mut BlockChanges) -> i64 {
-        let removed = self.remove(extent.range(), changes);
-        let len = i64::from(extent.len);
-        if let Some(block) = extent.block() {
-            changes.push((block, len));
-        }
-        let at = self.0.partition_point(|other| other.start < extent.start);
-        self.0.insert(at, extent);
-        len - removed.cast_signed()
+        self.remove_hidden(&range, |_| true, lost)
     }
 
     /// Removes what cuts hide. `base` is the chunk's first offset in the file. Returns the bytes.
@@ -180,18 +164,29 @@ impl Chunk {
         let mut removed = 0;
         for cut in cuts {
             let range = within_chunk(base, cut.start, cut.end);
-            let hidden: Vec<_> = self
-                .0
-                .iter()
-                .filter(|extent| extent.seq <= cut.seq)
-                .map(|extent| {
-                    let own = extent.range();
-                    own.start.max(range.start)..own.end.min(range.end)
-                })
-                .filter(|range| !range.is_empty())
-                .collect();
-            removed += hidden.into_iter().map(|range| self.remove(range, lost)).sum::<u64>();
+            removed += self.remove_hidden(&range, |extent| extent.seq <= cut.seq, lost);
         }
+        removed
+    }
+
+    fn remove_hidden(
+        &mut self,
+        range: &Range<u32>,
+        is_hidden: impl Fn(&Extent) -> bool,
+        lost: &mut BlockChanges,
+    ) -> u64 {
+        let mut removed = 0;
+        let mut kept = Vec::with_capacity(self.0.len() + 1);
+        for extent in self.0.drain(..) {
+            if extent.overlaps(range) && is_hidden(&extent) {
+                let (rest, bytes) = extent.without(range, lost);
+                kept.extend(rest.into_iter().flatten());
+                removed += bytes;
+            } else {
+                kept.push(extent);
+            }
+        }
+        self.0 = kept;
         removed
     }
 
@@ -240,6 +235,47 @@ impl Chunk {
         }
         reader.finish()?;
         Ok(Self(extents))
+    }
+}
+
+/// A chunk while extents are put into it: each costs what it covers, however many there are.
+#[derive(Debug)]
+pub struct OpenChunk(BTreeMap<u32, Extent>);
+
+impl From<Chunk> for OpenChunk {
+    fn from(chunk: Chunk) -> Self {
+        Self(chunk.0.into_iter().map(|extent| (extent.start, extent)).collect())
+    }
+}
+
+impl OpenChunk {
+    /// Puts an extent over whatever was there. Returns how many bytes the chunk grew by.
+    pub fn insert(&mut self, extent: Extent, changes: &mut BlockChanges) -> i64 {
+        let range = extent.range();
+        let covered: Vec<_> = self.overlapping(&range).map(|old| old.start).collect();
+        let mut removed = 0;
+        for old in covered.iter().filter_map(|start| self.0.remove(start)).collect::<Vec<_>>() {
+            let (rest, bytes) = old.without(&range, changes);
+            self.0.extend(rest.into_iter().flatten().map(|part| (part.start, part)));
+            removed += bytes;
+        }
+        let len = i64::from(extent.len);
+        changes.extend(extent.block().map(|block| (block, len)));
+        self.0.insert(extent.start, extent);
+        len - removed.cast_signed()
+    }
+
+    /// The extents that overlap a range, in order.
+    pub fn overlapping(&self, range: &Range<u32>) -> impl Iterator<Item = &Extent> {
+        let before = self.0.range(..range.start).next_back().map(|(_, extent)| extent);
+        let inside = self.0.range(range.start..range.end.max(range.start));
+        let from = before.into_iter().chain(inside.map(|(_, extent)| extent));
+        from.filter(|extent| extent.overlaps(range))
+    }
+
+    /// The chunk with what was put into it.
+    pub fn close(self) -> Chunk {
+        Chunk(self.0.into_values().collect())
     }
 }
 
@@ -321,6 +357,10 @@ impl BlockRecord {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prop_assert_eq;
+    use proptest::proptest;
+
     use super::*;
 
     fn stored(start: u32, plains: &[u32], seq: u64, block: u8) -> Extent {
@@ -340,10 +380,11 @@ mod tests {
 
     #[test]
     fn an_overwrite_in_the_middle_keeps_both_ends_and_only_their_frames() {
-        let mut chunk = Chunk::default();
+        let mut chunk = OpenChunk::from(Chunk::default());
         let mut changes = Vec::new();
         assert_eq!(chunk.insert(stored(0, &[100, 100, 100], 1, 1), &mut changes), 300);
         assert_eq!(chunk.insert(stored(110, &[80], 2, 2), &mut changes), 0);
+        let chunk = chunk.close();
         let ranges: Vec<_> = chunk.0.iter().map(Extent::range).collect();
         assert_eq!(ranges, [0..110, 110..190, 190..300]);
         let Place::Stored { skip, frames, .. } = &chunk.0[2].place else { panic!("stored") };
@@ -368,5 +409,43 @@ mod tests {
         assert!(Chunk::decode(&overlap.encode()).is_err());
         let long = Chunk(vec![stored((1 << 20) - 10, &[50], 1, 1)]);
         assert!(Chunk::decode(&long.encode()).is_err());
+    }
+
+    /// Puts an extent into a chunk on its own.
+    fn put(chunk: &mut Chunk, extent: Extent, changes: &mut BlockChanges) -> i64 {
+        let removed = chunk.remove(extent.range(), changes);
+        let len = i64::from(extent.len);
+        changes.extend(extent.block().map(|block| (block, len)));
+        let at = chunk.0.partition_point(|other| other.start < extent.start);
+        chunk.0.insert(at, extent);
+        len - removed.cast_signed()
+    }
+
+    proptest! {
+        #[test]
+        fn many_extents_at_once_are_as_good_as_one_after_the_other(
+            extents in vec((0..500u32, vec(1..40u32, 1..4), 0..4u8), 0..40)
+        ) {
+            let (mut open, mut plain) = (OpenChunk::from(Chunk::default()), Chunk::default());
+            let (mut gained, mut expected) = (Vec::new(), Vec::new());
+            for ((start, plains, block), seq) in extents.into_iter().zip(1..) {
+                let whole = stored(start, &plains, seq, block);
+                let extent = match block {
+                    0 => {
+                        let place = Place::Inline(vec![1; whole.len as usize].into());
+                        Extent { place, ..whole }
+                    }
+                    _ => whole,
+                };
+                let grown = open.insert(extent.clone(), &mut gained);
+                prop_assert_eq!(grown, put(&mut plain, extent, &mut expected));
+                let range = start..start + 70;
+                let seen: Vec<_> = open.overlapping(&range).cloned().collect();
+                let there = plain.0.iter().filter(|extent| extent.overlaps(&range)).cloned();
+                prop_assert_eq!(seen, there.collect::<Vec<_>>());
+            }
+            prop_assert_eq!(&gained, &expected);
+            prop_assert_eq!(open.close(), plain);
+        }
     }
 }

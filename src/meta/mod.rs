@@ -10,8 +10,12 @@
 /// cannot prove to be `Send` ("implementation of `Send` is not general enough").
 macro_rules! transact {
     ($store:expr, |$txn:ident| $operation:expr) => {
+        transact!($store, $store.begin().await, |$txn| $operation)
+    };
+    // In transactions that begin otherwise.
+    ($store:expr, $begin:expr, |$txn:ident| $operation:expr) => {
         loop {
-            let mut begun = $store.begin().await;
+            let mut begun = $begin;
             let $txn = &mut begun;
             // `return` and `?` in the operation end the operation, not the function around it.
             let answer: $crate::error::Result<_> = async { $operation }.await;

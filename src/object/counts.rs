@@ -171,14 +171,17 @@ impl Health {
         Self { ambient, away: AtomicBool::new(false), state: Mutex::default(), refused }
     }
 
-    /// Takes note of a call's outcome: only [`Kind::Unavailable`] means that nobody answered.
-    pub(super) fn note<T>(&self, outcome: &Result<T>) {
+    /// Takes note of a request's outcome: only [`Kind::Unavailable`] means that nobody answered.
+    /// Who waits for a write is told of refused writes; a refused read or delete is its caller's.
+    pub(super) fn note<T>(&self, access: Access, outcome: &Result<T>) {
         match outcome {
             Err(error) if error.kind() == Kind::Unavailable => {
                 self.trouble(error.to_string());
             }
             Err(error) if matches!(error.kind(), Kind::Denied | Kind::NoSpace) => {
-                self.refused.send_replace(Some((error.kind(), error.to_string())));
+                if access == Access::Write {
+                    self.refused.send_replace(Some((error.kind(), error.to_string())));
+                }
                 self.answered();
             }
             _ => self.answered(),
@@ -211,7 +214,7 @@ impl Health {
     }
 }
 
-/// Refusals of the store, each once, the last of several.
+/// Writes that the store refused, each once, the last of several.
 #[derive(Debug)]
 pub struct Refusals(watch::Receiver<Option<(Kind, String)>>);
 
@@ -235,12 +238,12 @@ mod tests {
     fn a_store_is_away_from_the_first_unanswered_request_to_the_next_answer() {
         let health = Health::new(Ambient::seeded(1));
         let away = || Err::<(), _>(Error::new(Kind::Unavailable, "nobody answers"));
-        health.note(&away());
+        health.note(Access::Write, &away());
         let since = health.snapshot().away_since;
-        health.note(&away());
+        health.note(Access::Write, &away());
         assert!(since.is_some());
         assert_eq!(health.snapshot().away_since, since);
-        health.note(&Err::<(), _>(Error::new(Kind::NotFound, "no such object")));
+        health.note(Access::Write, &Err::<(), _>(Error::new(Kind::NotFound, "no such object")));
         assert_eq!(health.snapshot().away_since, None);
         assert_eq!(health.snapshot().last_error.as_deref(), Some("nobody answers"));
     }
@@ -249,11 +252,14 @@ mod tests {
     async fn who_waits_is_told_what_was_refused_since_and_nothing_older() {
         let health = Health::new(Ambient::seeded(1));
         let refused = |words: &'static str| Err::<(), _>(Error::new(Kind::Denied, words));
-        health.note(&refused("before"));
+        health.note(Access::Write, &refused("before"));
         let mut refusals = health.refusals();
-        health.note(&refused("now"));
+        health.note(Access::Write, &refused("now"));
         assert_eq!(refusals.next().await.to_string(), "now");
-        health.note(&Ok(()));
+        health.note(Access::Write, &Ok(()));
+        for access in [Access::Read, Access::Describe, Access::List, Access::Delete] {
+            health.note(access, &refused("somebody else's"));
+        }
         let more = tokio::time::timeout(std::time::Duration::ZERO, refusals.next()).await;
         assert!(more.is_err());
     }

@@ -54,6 +54,7 @@ struct Control {
     crashed: AtomicBool,
     away: AtomicBool,
     hanging: AtomicBool,
+    refusing: AtomicBool,
     unconfirmed: AtomicBool,
     bytes_per_second: Mutex<Option<NonZeroU64>>,
     /// Held while bytes flow, so that bodies share the speed.
@@ -75,6 +76,7 @@ impl FaultControl {
             crashed: AtomicBool::new(false),
             away: AtomicBool::new(false),
             hanging: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             unconfirmed: AtomicBool::new(false),
             bytes_per_second,
             pipe: tokio::sync::Mutex::new(()),
@@ -99,6 +101,11 @@ impl FaultControl {
     /// New requests are never answered, or are again.
     pub fn set_hanging(&self, hanging: bool) {
         self.0.hanging.store(hanging, SeqCst);
+    }
+
+    /// Writes are refused, as without permission, or are taken again.
+    pub fn set_refusing(&self, refusing: bool) {
+        self.0.refusing.store(refusing, SeqCst);
     }
 
     /// The store stops confirming encryption, or confirms again.
@@ -153,6 +160,9 @@ impl FaultControl {
         self.flow(bytes).await;
         if self.crashed() || control.away.load(SeqCst) {
             return Err(unanswered());
+        }
+        if access == Access::Write && control.refusing.load(SeqCst) {
+            return Err(Error::new(Kind::Denied, "the store refuses (a fault of the test)"));
         }
         let changes = matches!(access, Access::Write | Access::Delete);
         if !changes && control.faults.counted == Counted::Changes {

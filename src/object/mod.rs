@@ -301,7 +301,10 @@ impl Bucket {
                 })
                 .await;
             match listing {
-                Ok(objects) => objects.inspect(move |o| bucket.shared.health.note(o)).boxed(),
+                Ok(objects) => {
+                    let note = move |o: &_| bucket.shared.health.note(Access::List, o);
+                    objects.inspect(note).boxed()
+                }
                 Err(error) => futures::stream::iter([Err(error)]).boxed(),
             }
         };
@@ -465,7 +468,7 @@ impl Bucket {
         };
         #[cfg(not(any(test, feature = "testing")))]
         let outcome = run.await;
-        self.shared.health.note(&outcome);
+        self.shared.health.note(access, &outcome);
         outcome
     }
 

@@ -20,6 +20,9 @@ use crate::types::WriteSeq;
 /// More cuts than this are not kept on an inode: the next one waits until extents show them.
 pub const CUTS_MAX: usize = 32;
 
+/// An epoch closes at this many pieces of dirty bytes: each becomes an extent.
+const SEGMENTS_MAX: usize = 32_768;
+
 /// Access to the bytes of files. Cheap to clone.
 #[derive(Clone)]
 pub struct Contents(Arc<Core>);
@@ -44,8 +47,9 @@ impl Contents {
         Self(core)
     }
 
-    /// Waits until `bytes` more may be dirty, and takes them. Each byte is given back by
-    /// [`Self::put`]'s successors, or by [`Self::give_back`] when nothing was put.
+    /// Waits until `bytes` more may be dirty, and takes them. Each byte is given back when
+    /// it is stored or replaced and no upload holds it, or by [`Self::give_back`] when nothing was
+    /// put.
     pub async fn reserve(&self, bytes: u64) {
         self.0.budget.reserve(bytes).await;
     }
@@ -73,8 +77,15 @@ impl Contents {
                 self.0.send_full(claim, run);
             }
         }
-        if self.0.dirty.lock().unclaimed_bytes() >= self.0.budget.limit() / 2 {
+        let (unclaimed, segments) = {
+            let dirty = self.0.dirty.lock();
+            (dirty.unclaimed_bytes(), dirty.live_segments())
+        };
+        if unclaimed >= self.0.budget.limit() / 2 {
             self.0.send_small();
+        }
+        if segments >= SEGMENTS_MAX {
+            self.0.kick.notify_one();
         }
     }
 

@@ -3,7 +3,8 @@
 //!
 //! A **claim** marks bytes that an upload has taken. They stay readable here until the upload's
 //! extents are registered; what was overwritten meanwhile has lost its claim, and registration
-//! sees only what is left.
+//! sees only what is left. The upload holds the others (**orphans**) in memory until it ends, so
+//! only then they are given back.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -12,6 +13,13 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use super::segments::Segment;
+use super::segments::Segments;
+use super::segments::from_first_overlap;
+use super::segments::join;
+use super::segments::overlapping;
+use super::segments::split_at;
+use super::segments::take_overlapping;
 use crate::meta::kv::View;
 use crate::meta::value::Cut;
 use crate::types::ContentId;
@@ -19,32 +27,9 @@ use crate::types::FileRange;
 use crate::types::Ino;
 use crate::types::WriteSeq;
 
-/// Small writes that follow each other are joined up to this many bytes.
-const JOIN_BYTES_MAX: usize = 128 * 1024;
-
 /// Names one upload's hold on dirty bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Claim(u64);
-
-#[derive(Debug, Clone)]
-struct Segment {
-    data: Bytes,
-    seq: WriteSeq,
-    claim: Option<Claim>,
-}
-
-impl Segment {
-    fn part(&self, from: u64, to: u64) -> Self {
-        let index = |offset| usize::try_from(offset).expect("a segment is in memory");
-        Self { data: self.data.slice(index(from)..index(to)), ..*self }
-    }
-}
-
-#[derive(Debug)]
-struct Segments {
-    ino: Ino,
-    map: BTreeMap<u64, Segment>,
-}
 
 type Layer = HashMap<ContentId, Segments>;
 
@@ -83,6 +68,7 @@ pub struct Dirty {
     live_bytes: u64,
     frozen_bytes: u64,
     unclaimed_bytes: u64,
+    live_segments: usize,
     next_claim: u64,
     outstanding: BTreeSet<Claim>,
     /// No content from this one on existed when the last epoch was frozen.
@@ -91,6 +77,8 @@ pub struct Dirty {
     taken: HashSet<ContentId>,
     /// Claims on frozen bytes: those made before the freeze, and the epoch's own.
     frozen_claims: BTreeSet<Claim>,
+    /// Bytes that were overwritten or cut after an upload took them.
+    orphans: HashMap<Claim, u64>,
 }
 
 impl Dirty {
@@ -102,11 +90,13 @@ impl Dirty {
             live_bytes: 0,
             frozen_bytes: 0,
             unclaimed_bytes: 0,
+            live_segments: 0,
             next_claim: 0,
             outstanding: BTreeSet::new(),
             young,
             taken: HashSet::new(),
             frozen_claims: BTreeSet::new(),
+            orphans: HashMap::new(),
         }
     }
 
@@ -123,6 +113,11 @@ impl Dirty {
     /// Bytes of the live layer that no upload has taken.
     pub fn unclaimed_bytes(&self) -> u64 {
         self.unclaimed_bytes
+    }
+
+    /// Pieces that the live layer's bytes are in.
+    pub fn live_segments(&self) -> usize {
+        self.live_segments
     }
 
     /// Whether nothing was written since the last freeze.
@@ -152,7 +147,8 @@ impl Dirty {
             .min()
     }
 
-    /// Puts bytes over whatever was there. Returns how many dirty bytes that replaced.
+    /// Puts bytes over whatever was there. Returns how many dirty bytes that replaced that nothing
+    /// holds any more.
     pub fn write(
         &mut self,
         ino: Ino,
@@ -170,19 +166,25 @@ impl Dirty {
         segments.ino = ino;
         if let Err(data) = join(&mut segments.map, offset, data, seq) {
             segments.map.insert(offset, Segment { data, seq, claim: None });
+            self.live_segments += 1;
         }
         freed
     }
 
-    /// Forgets live bytes of a range: it was cut, or is overwritten. Returns how many.
+    /// Forgets live bytes of a range: it was cut, or is overwritten. Returns how many nothing holds
+    /// any more; those that an upload has taken come back when it ends.
     pub fn remove(&mut self, content: ContentId, range: FileRange) -> u64 {
         let Some(segments) = self.live.get_mut(&content) else { return 0 };
-        let (mut freed, mut unclaimed) = (0, 0);
+        let (mut removed, mut freed) = (0, 0);
+        let before = segments.map.len();
         for (at, segment) in take_overlapping(&mut segments.map, &range) {
             let end = at + segment.data.len() as u64;
             let (from, to) = (at.max(range.start), end.min(range.end));
-            freed += to - from;
-            unclaimed += if segment.claim.is_none() { to - from } else { 0 };
+            removed += to - from;
+            match segment.claim {
+                None => freed += to - from,
+                Some(claim) => *self.orphans.entry(claim).or_default() += to - from,
+            }
             if at < from {
                 segments.map.insert(at, segment.part(0, from - at));
             }
@@ -190,11 +192,12 @@ impl Dirty {
                 segments.map.insert(to, segment.part(to - at, end - at));
             }
         }
+        self.live_segments = self.live_segments + segments.map.len() - before;
         if segments.map.is_empty() {
             self.live.remove(&content);
         }
-        self.live_bytes -= freed;
-        self.unclaimed_bytes -= unclaimed;
+        self.live_bytes -= removed;
+        self.unclaimed_bytes -= freed;
         freed
     }
 
@@ -242,6 +245,7 @@ impl Dirty {
         self.frozen = std::mem::take(&mut self.live);
         self.frozen_bytes = std::mem::take(&mut self.live_bytes);
         self.unclaimed_bytes = 0;
+        self.live_segments = 0;
         self.frozen_claims = self.outstanding.clone();
     }
 
@@ -275,8 +279,10 @@ impl Dirty {
         }
         let claim = self.new_claim();
         let segments = self.live.get_mut(&content)?;
+        let before = segments.map.len();
         split_at(&mut segments.map, window.start);
         split_at(&mut segments.map, window.end);
+        self.live_segments += segments.map.len() - before;
         let mut run = empty_run(segments.ino, content, window.start);
         for (_, segment) in segments.map.range_mut(window.clone()) {
             segment.claim = Some(claim);
@@ -342,6 +348,14 @@ impl Dirty {
             .collect()
     }
 
+    /// Whether anything is left of a claim's bytes in a range.
+    pub fn has_claimed(&self, claim: Claim, content: ContentId, range: FileRange) -> bool {
+        let segments = self.layer(self.view_of(claim)).get(&content);
+        segments.is_some_and(|segments| {
+            from_first_overlap(&segments.map, &range).any(|(_, held)| held.claim == Some(claim))
+        })
+    }
+
     /// Forgets a claim's bytes in a range: extents have taken their place. Returns how many.
     pub fn settle(&mut self, claim: Claim, content: ContentId, range: &FileRange) -> u64 {
         let view = self.view_of(claim);
@@ -350,7 +364,7 @@ impl Dirty {
             View::Frozen => (&mut self.frozen, &mut self.frozen_bytes),
         };
         let Some(segments) = layer.get_mut(&content) else { return 0 };
-        let mut settled = 0;
+        let (mut settled, before) = (0, segments.map.len());
         for (at, segment) in take_overlapping(&mut segments.map, range) {
             let end = at + segment.data.len() as u64;
             if segment.claim != Some(claim) {
@@ -366,6 +380,9 @@ impl Dirty {
                 segments.map.insert(to, segment.part(to - at, end - at));
             }
         }
+        if view == View::Live {
+            self.live_segments = self.live_segments + segments.map.len() - before;
+        }
         if segments.map.is_empty() {
             layer.remove(&content);
         }
@@ -373,14 +390,17 @@ impl Dirty {
         settled
     }
 
-    /// Ends a claim: everything of it is settled.
-    pub fn finish(&mut self, claim: Claim) {
+    /// Ends a claim: everything of it is settled. Returns how many orphans go with the upload.
+    #[must_use]
+    pub fn finish(&mut self, claim: Claim) -> u64 {
         self.outstanding.remove(&claim);
         self.frozen_claims.remove(&claim);
+        self.orphans.remove(&claim).unwrap_or(0)
     }
 
-    /// Gives a claim's bytes back: its upload failed.
-    pub fn release(&mut self, claim: Claim) {
+    /// Gives a claim's bytes back: its upload failed. Returns how many orphans go with it.
+    #[must_use]
+    pub fn release(&mut self, claim: Claim) -> u64 {
         for (view, layer) in [(View::Live, &mut self.live), (View::Frozen, &mut self.frozen)] {
             for segment in layer.values_mut().flat_map(|segments| segments.map.values_mut()) {
                 if segment.claim == Some(claim) {
@@ -391,7 +411,12 @@ impl Dirty {
                 }
             }
         }
-        self.finish(claim);
+        self.finish(claim)
+    }
+
+    #[cfg(test)]
+    pub(super) fn counted_segments(&self) -> usize {
+        self.live.values().map(|segments| segments.map.len()).sum()
     }
 
     fn layer(&self, view: View) -> &Layer {
@@ -411,70 +436,6 @@ impl Dirty {
 
 fn empty_run(ino: Ino, content: ContentId, offset: u64) -> Run {
     Run { ino, content, offset, pieces: Vec::new(), seq: WriteSeq(0) }
-}
-
-/// Appends to the segment that ends at `offset`, if it is small and nobody else looks at it.
-fn join(
-    map: &mut BTreeMap<u64, Segment>,
-    offset: u64,
-    data: Bytes,
-    seq: WriteSeq,
-) -> Result<(), Bytes> {
-    let Some((&at, last)) = map.range_mut(..offset).next_back() else { return Err(data) };
-    let adjoins = at + last.data.len() as u64 == offset;
-    if !adjoins || last.claim.is_some() || last.data.len() + data.len() > JOIN_BYTES_MAX {
-        return Err(data);
-    }
-    match std::mem::take(&mut last.data).try_into_mut() {
-        Ok(mut joined) => {
-            joined.extend_from_slice(&data);
-            last.data = joined.freeze();
-            last.seq = seq;
-            Ok(())
-        }
-        Err(shared) => {
-            last.data = shared;
-            Err(data)
-        }
-    }
-}
-
-fn split_at(map: &mut BTreeMap<u64, Segment>, offset: u64) {
-    let Some((&at, segment)) = map.range(..offset).next_back() else { return };
-    let end = at + segment.data.len() as u64;
-    if end > offset {
-        let (head, tail) = (segment.part(0, offset - at), segment.part(offset - at, end - at));
-        map.insert(at, head);
-        map.insert(offset, tail);
-    }
-}
-
-fn from_first_overlap<'a>(
-    map: &'a BTreeMap<u64, Segment>,
-    range: &FileRange,
-) -> impl Iterator<Item = (&'a u64, &'a Segment)> + use<'a> {
-    let before = map
-        .range(..range.start)
-        .next_back()
-        .filter(|(at, segment)| *at + segment.data.len() as u64 > range.start);
-    let from = before.map_or(range.start, |(at, _)| *at);
-    map.range(from..range.end.max(from))
-}
-
-fn overlapping(segments: Option<&Segments>, range: &FileRange) -> Vec<(u64, Bytes)> {
-    let Some(segments) = segments else { return Vec::new() };
-    from_first_overlap(&segments.map, range)
-        .map(|(&at, segment)| {
-            let end = (at + segment.data.len() as u64).min(range.end);
-            let start = at.max(range.start);
-            (start, segment.part(start - at, end - at).data)
-        })
-        .collect()
-}
-
-fn take_overlapping(map: &mut BTreeMap<u64, Segment>, range: &FileRange) -> Vec<(u64, Segment)> {
-    let keys: Vec<_> = from_first_overlap(map, range).map(|(&at, _)| at).collect();
-    keys.into_iter().filter_map(|at| Some((at, map.remove(&at)?))).collect()
 }
 
 /// What cuts leave of a range, in order.

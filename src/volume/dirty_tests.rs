@@ -1,5 +1,8 @@
 //! Dirty bytes against plain arrays: what is there, whose it is, and how much of it.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use bytes::Bytes;
 use rand::Rng;
 use rand::SeedableRng;
@@ -44,10 +47,10 @@ fn what_is_overwritten_while_it_is_uploaded_is_not_settled() {
     assert_eq!(write(&mut dirty, 0, b"aaaaaaaa", 1), 0);
     let (claim, runs) = dirty.claim_all(View::Live).unwrap();
     assert_eq!((runs.len(), bytes_of(&runs[0])), (1, b"aaaaaaaa".to_vec()));
-    assert_eq!(write(&mut dirty, 2, b"bb", 2), 2);
+    assert_eq!(write(&mut dirty, 2, b"bb", 2), 0, "the upload still holds them");
     assert_eq!(dirty.claimed(claim, CONTENT, &(0..8)), [0..2, 4..8]);
     assert_eq!(dirty.settle(claim, CONTENT, &(0..8)), 6);
-    dirty.finish(claim);
+    assert_eq!(dirty.finish(claim), 2);
     assert_eq!(read(&dirty, &[]), [(2, b"bb".to_vec())]);
     assert_eq!((dirty.bytes(), dirty.unclaimed_bytes()), (2, 2));
 }
@@ -69,10 +72,10 @@ fn a_claim_follows_its_bytes_into_the_frozen_epoch() {
         [(0, b"cc".to_vec()), (2, b"aa".to_vec()), (8, b"bbbb".to_vec())]
     );
     assert_eq!(dirty.settle(early, CONTENT, &(0..4)), 4);
-    dirty.finish(early);
+    assert_eq!(dirty.finish(early), 0);
     assert!(dirty.frozen_is_claimed());
     dirty.settle(own, CONTENT, &(8..12));
-    dirty.finish(own);
+    assert_eq!(dirty.finish(own), 0);
     assert!(!dirty.frozen_is_claimed());
     assert_eq!((read(&dirty, &[]), dirty.bytes()), (vec![(0, b"cc".to_vec())], 2));
     dirty.freeze(ContentId(10));
@@ -99,7 +102,7 @@ fn a_block_is_sent_early_only_when_it_is_whole_and_free() {
     assert_eq!((run.offset, run.len(), run.seq), (0, 16, WriteSeq(2)));
     assert_eq!(dirty.unclaimed_bytes(), 6);
     assert!(dirty.claim_full(CONTENT, 0..16).is_none());
-    dirty.release(claim);
+    assert_eq!(dirty.release(claim), 0);
     assert_eq!(dirty.unclaimed_bytes(), 22);
     assert!(dirty.claim_full(CONTENT, 0..16).is_some());
 }
@@ -112,7 +115,7 @@ fn a_content_is_untouched_until_an_upload_or_a_freeze_takes_of_it() {
     assert!(dirty.is_untouched(CONTENT));
     let (claim, _) = dirty.claim_all(View::Live).unwrap();
     assert!(!dirty.is_untouched(CONTENT));
-    dirty.release(claim);
+    assert_eq!(dirty.release(claim), 0);
     assert!(!dirty.is_untouched(CONTENT));
     dirty.freeze(ContentId(10));
     assert!(!dirty.is_untouched(CONTENT) && dirty.is_untouched(ContentId(10)));
@@ -123,6 +126,7 @@ struct Plain {
     live: [Cell; SIZE],
     frozen: [Cell; SIZE],
     claims: Vec<(Claim, View)>,
+    orphans: HashMap<Claim, u64>,
 }
 
 impl Plain {
@@ -131,6 +135,19 @@ impl Plain {
             View::Live => &mut self.live,
             View::Frozen => &mut self.frozen,
         }
+    }
+
+    /// Replaces live bytes. Returns how many of them nothing holds any more.
+    fn replace(&mut self, range: Range<usize>, cell: Cell) -> u64 {
+        let mut freed = 0;
+        for (_, claim) in self.live[range.clone()].iter().flatten() {
+            match claim {
+                None => freed += 1,
+                Some(claim) => *self.orphans.entry(*claim).or_default() += 1,
+            }
+        }
+        self.live[range].fill(cell);
+        freed
     }
 
     fn take(&mut self, claim: Claim, view: View, run: &Run) {
@@ -149,6 +166,7 @@ impl Plain {
         assert_eq!(dirty.bytes(), held);
         let free = count(&self.live, |cell| matches!(cell, Some((_, None))));
         assert_eq!(dirty.unclaimed_bytes(), free);
+        assert_eq!(dirty.live_segments(), dirty.counted_segments());
         let mut seen = [None; SIZE];
         for (at, bytes) in read(dirty, &[]) {
             let at = usize::try_from(at).unwrap();
@@ -172,12 +190,10 @@ fn step(rng: &mut StdRng, dirty: &mut Dirty, plain: &mut Plain, seq: u64) {
         0..=8 => {
             let byte = rng.random();
             let freed = write(dirty, range.start, &vec![byte; end - start], seq);
-            assert_eq!(freed, held(&plain.live[start..end]));
-            plain.live[start..end].fill(Some((byte, None)));
+            assert_eq!(freed, plain.replace(start..end, Some((byte, None))));
         }
         9 | 10 => {
-            assert_eq!(dirty.remove(CONTENT, range), held(&plain.live[start..end]));
-            plain.live[start..end].fill(None);
+            assert_eq!(dirty.remove(CONTENT, range), plain.replace(start..end, None));
         }
         11 | 12 => {
             let at = start / WINDOW * WINDOW;
@@ -219,14 +235,17 @@ fn end_a_claim(rng: &mut StdRng, dirty: &mut Dirty, plain: &mut Plain) {
         left += 1;
         *cell = cell.filter(|_| fails).map(|(byte, _)| (byte, None));
     }
+    let orphans = plain.orphans.remove(&claim).unwrap_or(0);
     if fails {
-        return dirty.release(claim);
+        assert_eq!(dirty.release(claim), orphans);
+        return;
     }
     let whole = 0..SIZE as u64;
+    assert_eq!(dirty.has_claimed(claim, CONTENT, whole.clone()), left > 0);
     let claimed = dirty.claimed(claim, CONTENT, &whole);
     assert_eq!(claimed.iter().map(|range| range.end - range.start).sum::<u64>(), left);
     assert_eq!(dirty.settle(claim, CONTENT, &whole), left);
-    dirty.finish(claim);
+    assert_eq!(dirty.finish(claim), orphans);
 }
 
 #[test]
@@ -235,7 +254,7 @@ fn dirty_bytes_agree_with_plain_arrays() {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut dirty = dirty();
         let (live, frozen) = ([None; SIZE], [None; SIZE]);
-        let mut plain = Plain { live, frozen, claims: Vec::new() };
+        let mut plain = Plain { live, frozen, claims: Vec::new(), orphans: HashMap::new() };
         for seq in 0..200 {
             step(&mut rng, &mut dirty, &mut plain, seq);
             plain.compare(&dirty);

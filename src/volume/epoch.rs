@@ -66,6 +66,10 @@ impl Core {
     /// Closes one epoch, if anything happened, and makes it durable. Returns whether it did.
     pub(super) async fn run_epoch(self: &Arc<Self>) -> bool {
         let _turn = self.epoch_turn.lock().await;
+        if self.failure().is_some() {
+            // The epoch that failed stays frozen: its readers still need it.
+            return false;
+        }
         if let Err(error) = self.meta.store().engine().health() {
             self.fail(&error);
             return false;
@@ -131,18 +135,27 @@ impl Core {
         Some(number)
     }
 
-    /// Moves inline bytes into blocks with one last epoch.
+    /// Moves inline bytes into blocks with one last epoch. They are durable where they are, so a
+    /// store that does not take them fails nobody, unless something else waits for that epoch.
     pub(super) async fn flush_inline(&self) -> Result<()> {
-        let target = {
+        let idle = |unchanged| unchanged && self.dirty.lock().live_is_empty();
+        let (target, idle) = {
             // An epoch on its way could move them too, and then no further one would come.
             let _turn = self.epoch_turn.lock().await;
             self.moves_inline.store(true, Ordering::Release);
             if self.inline.lock().is_empty() {
                 return Ok(());
             }
-            *self.frozen.lock() + 1
+            let idle = self.meta.store().under_gate(idle);
+            (*self.frozen.lock() + 1, idle)
         };
-        self.wait_for(target).await
+        match self.wait_for(target).await {
+            Err(error) if idle && self.failure().is_none() => {
+                tracing::warn!(%error, "small writes stay in the metadata");
+                Ok(())
+            }
+            ended => ended,
+        }
     }
 
     /// Stores the frozen bytes: inline when they are few, else in blocks; and waits for uploads
@@ -160,7 +173,11 @@ impl Core {
                 continue;
             }
             if self.moves_inline.load(Ordering::Acquire) && !self.inline.lock().is_empty() {
-                self.store_packed(None).await?;
+                let moved = self.store_packed(None).await;
+                if let Err(error) = &moved {
+                    self.meet(error);
+                }
+                moved?;
                 continue;
             }
             if !self.dirty.lock().frozen_is_claimed() {

@@ -183,10 +183,23 @@ impl Core {
     }
 
     async fn upload_one(&self, packed: Packed) -> Result<()> {
-        let stored = self.writer.store(&packed.builder).await?;
+        let needed = || self.is_needed(&packed.parts);
+        let stored = self.writer.store_if(&packed.builder, needed).await?;
         drop(packed.builder);
+        let Some(stored) = stored else { return Ok(()) };
         self.adapt_budget();
         self.register(Some(&stored), packed.parts).await
+    }
+
+    /// Whether anything of a block that waited is still to be stored.
+    fn is_needed(&self, parts: &[Part]) -> bool {
+        let dirty = self.dirty.lock();
+        parts.iter().any(|part| match &part.source {
+            Source::Dirty(claim) => {
+                dirty.has_claimed(*claim, part.content, part.offset..part.end())
+            }
+            Source::Moved(_) => true,
+        })
     }
 
     /// The bound follows the store: what it took in half a second, within what memory allows.
@@ -220,12 +233,13 @@ impl Core {
 
     /// A claim whose upload failed gives its bytes back; the next epoch takes them again.
     pub(super) fn end_claim(&self, claim: Claim, outcome: Result<()>) {
-        match outcome {
+        let orphans = match &outcome {
             Ok(()) => self.dirty.lock().finish(claim),
-            Err(error) => {
-                self.dirty.lock().release(claim);
-                self.meet(&error);
-            }
+            Err(_) => self.dirty.lock().release(claim),
+        };
+        self.budget.release(orphans);
+        if let Err(error) = outcome {
+            self.meet(&error);
         }
         self.settled.notify_waiters();
     }
@@ -257,9 +271,11 @@ impl Core {
         Ok(pack(all, self.block_bytes))
     }
 
-    /// Whole chunks that the runs touch and that have crumbled into too many extents.
+    /// Whole chunks that the runs touch and that have crumbled into too many extents; not more
+    /// bytes of them than may be dirty, for they are all in memory at once. Others stay crumbled
+    /// until they are touched again.
     async fn crumbled(&self, runs: &[Run]) -> Result<Vec<(Source, Run)>> {
-        let mut moved = Vec::new();
+        let (mut moved, mut bytes) = (Vec::new(), 0);
         let mut seen = None;
         for run in runs {
             for index in run.offset / CHUNK_BYTES..=(run.end() - 1) / CHUNK_BYTES {
@@ -269,6 +285,10 @@ impl Core {
                 let chunk = self.chunk(View::Frozen, run.content, index).await?;
                 if chunk.0.len() <= EXTENTS_MAX {
                     continue;
+                }
+                bytes += chunk.bytes();
+                if bytes > self.budget.limit() {
+                    return Ok(moved);
                 }
                 // A chunk that cannot be read stays as it is; its readers will be told.
                 let whole = self.move_chunk(run.ino, run.content, index, chunk).await;

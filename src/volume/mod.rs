@@ -17,9 +17,12 @@ mod delete;
 mod erase;
 mod core;
 mod budget;
+mod segments;
 mod dirty;
 #[cfg(test)]
 mod dirty_tests;
+#[cfg(all(test, feature = "testing"))]
+mod core_tests;
 mod misses;
 mod content;
 mod contents;

@@ -18,6 +18,7 @@ use crate::meta::extent::BlockRecord;
 use crate::meta::extent::Chunk;
 use crate::meta::extent::Extent;
 use crate::meta::extent::Frame;
+use crate::meta::extent::OpenChunk;
 use crate::meta::extent::Place;
 use crate::meta::key;
 use crate::meta::key::CHUNK_BYTES;
@@ -29,7 +30,7 @@ use crate::types::ContentId;
 use crate::types::Epoch;
 use crate::types::FileRange;
 
-type Chunks = BTreeMap<(ContentId, u64), Chunk>;
+type Chunks = BTreeMap<(ContentId, u64), OpenChunk>;
 pub(super) type Records = HashMap<BlockId, BlockRecord>;
 pub(super) type Changes = Vec<(Bytes, Option<Bytes>)>;
 
@@ -70,7 +71,8 @@ impl Core {
                 records.insert(stored.id, birth);
             }
             let mut writes = block_writes(&mut records, changes, epoch);
-            writes.extend(chunks.iter().map(|(&(content, index), chunk)| {
+            writes.extend(chunks.into_iter().map(|((content, index), chunk)| {
+                let chunk = chunk.close();
                 let value = (!chunk.0.is_empty()).then(|| chunk.encode());
                 (key::chunk(content, index), value)
             }));
@@ -120,7 +122,7 @@ impl Core {
             }
             let chunk = self.chunk(view, part.content, index).await?;
             self.fetch_records(view, &chunk, &mut records).await?;
-            chunks.insert((part.content, index), chunk);
+            chunks.insert((part.content, index), chunk.into());
         }
         Ok((chunks, records))
     }
@@ -181,15 +183,17 @@ fn frame(frame: &FrameRef) -> Frame {
 }
 
 /// Where in a range a chunk has the same extents as when it was read to be moved.
-fn unchanged(chunk: &Chunk, read: &Chunk, index: u64, range: &FileRange) -> Vec<FileRange> {
+fn unchanged(chunk: &OpenChunk, read: &Chunk, index: u64, range: &FileRange) -> Vec<FileRange> {
     let base = index * CHUNK_BYTES;
     let wanted = key_range(index, range);
+    let first = read.0.partition_point(|old| old.range().end <= wanted.start);
     let mut same = Vec::new();
-    for old in &read.0 {
-        for new in &chunk.0 {
-            let start = old.start.max(new.start).max(wanted.start);
-            let end = old.range().end.min(new.range().end).min(wanted.end);
-            if start < end && old.part(start..end) == new.part(start..end) {
+    for old in read.0[first..].iter().take_while(|old| old.start < wanted.end) {
+        let overlap = old.start.max(wanted.start)..old.range().end.min(wanted.end);
+        for new in chunk.overlapping(&overlap) {
+            let start = overlap.start.max(new.start);
+            let end = overlap.end.min(new.range().end);
+            if old.part(start..end) == new.part(start..end) {
                 same.push(base + u64::from(start)..base + u64::from(end));
             }
         }

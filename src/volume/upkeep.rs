@@ -181,7 +181,9 @@ impl Core {
     /// The cuts that were applied are no longer needed, unless the inode has other bytes by now.
     async fn drop_cuts(&self, ino: Ino, seen: &Inode) -> Result<()> {
         let _registrar = self.quiet().await;
-        transact!(self.meta.store(), |txn| drop_cuts(txn, ino, seen).await)
+        let store = self.meta.store();
+        // A freeze takes the registrar before it makes room.
+        transact!(store, store.begin_without_room(), |txn| drop_cuts(txn, ino, seen).await)
     }
 
     fn change(

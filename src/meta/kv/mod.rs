@@ -128,6 +128,12 @@ impl Store {
         Txn::new(self.clone())
     }
 
+    /// Begins a transaction at once, however full the live layer is. For who holds what a freeze
+    /// waits for, since only a freeze makes room; such a transaction changes a key or two.
+    pub fn begin_without_room(self: &Arc<Self>) -> Txn {
+        Txn::new(self.clone())
+    }
+
     /// Ends a transaction: applies it at one instant, or nothing of it.
     pub fn commit(&self, txn: Txn) -> Result<Committed> {
         match self.check_and_apply(txn) {
