@@ -70,18 +70,19 @@ impl Vfs {
         if offset >= end {
             return Ok(Bytes::new());
         }
-        let range = offset..end;
         let mut pattern = Pattern::Random;
         if let Some(handle) = self.handles.find(handle) {
             let mut readahead = handle.readahead.lock();
-            if let Some(ahead) = readahead.read(&range, inode.size) {
+            if let Some(ahead) = readahead.read(&(offset..end), inode.size) {
                 self.contents.prefetch(inode.content, inode.cuts.clone(), ahead);
             }
             if readahead.is_stream() {
                 pattern = Pattern::Stream;
             }
         }
-        let read = self.contents.read(inode.content, &inode.cuts, range, pattern).await;
+        // What the file is now may be more, or less, than it was for the read-ahead.
+        let wanted = offset..offset.saturating_add(size.into());
+        let read = self.contents.read(ino, wanted, pattern).await;
         read.map_err(|error| error.with("inode", ino))
     }
 

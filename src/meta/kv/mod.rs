@@ -17,6 +17,10 @@ mod memory;
 mod near;
 mod slate;
 #[cfg(test)]
+pub(crate) mod staged;
+#[cfg(test)]
+mod store_tests;
+#[cfg(test)]
 mod suite;
 mod txn;
 
@@ -173,6 +177,18 @@ impl Store {
     /// The value of a key as `view` sees it.
     pub async fn get_in(&self, view: View, key: &Bytes) -> Result<Option<Bytes>> {
         Ok(self.find(view, key).await?.value)
+    }
+
+    /// What `look` makes of the present value of a key, and of what else changes at the same
+    /// instant: it runs under the gate.
+    pub async fn look<T>(&self, key: &Bytes, look: impl FnOnce(Option<&Bytes>) -> T) -> Result<T> {
+        loop {
+            let found = self.find(View::Live, key).await?;
+            let layers = self.gate.lock();
+            if layers.version_since(key, found.generation) == Some(found.version) {
+                return Ok(look(found.value.as_ref()));
+            }
+        }
     }
 
     /// Entries of `range` in key order, as `view` sees them: at least one unless there are none,
