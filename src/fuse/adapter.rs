@@ -51,6 +51,7 @@ use super::convert::set_time;
 use super::convert::set_xattr;
 use super::convert::write_flags;
 use super::kernel;
+use super::kernel::Trust;
 use super::kernel::Writeback;
 use super::notify::Forget;
 use super::reply;
@@ -69,6 +70,7 @@ pub(super) struct Adapter {
     vfs: Arc<Vfs>,
     runtime: Handle,
     writeback: Writeback,
+    trust: Trust,
     fit: Arc<Fit>,
     fit_plus: Arc<Fit>,
     forget: Forget,
@@ -83,7 +85,8 @@ impl Adapter {
         forget: Forget,
     ) -> Self {
         let (fit, fit_plus) = (Arc::new(Fit::of_names()), Arc::new(Fit::of_attributes()));
-        Self { vfs, runtime, writeback, fit, fit_plus, forget }
+        let trust = if vfs.read_only() { Trust::Brief } else { Trust::Lasting };
+        Self { vfs, runtime, writeback, trust, fit, fit_plus, forget }
     }
 
     fn answer<R: Reply, T: Send + 'static>(
@@ -99,7 +102,7 @@ impl Adapter {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        kernel::negotiate(config, self.writeback)
+        kernel::negotiate(config, self.writeback, self.trust)
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
@@ -116,7 +119,7 @@ impl Filesystem for Adapter {
                 found => found.map(Some),
             }
         };
-        self.answer(Call("lookup", parent), reply, found, reply::found);
+        self.answer(Call("lookup", parent), reply, found, reply::found(self.trust));
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
@@ -125,7 +128,7 @@ impl Filesystem for Adapter {
             Call("getattr", ino),
             reply,
             async move { vfs.getattr(ino).await },
-            reply::attr,
+            reply::attr(self.trust),
         );
     }
 
@@ -152,7 +155,7 @@ impl Filesystem for Adapter {
         let (atime, mtime) = (atime.map(set_time), mtime.map(set_time));
         let set = SetAttr { permissions: mode.map(permissions), uid, gid, size, atime, mtime };
         let changed = async move { vfs.setattr(caller, ino, set).await };
-        self.answer(Call("setattr", ino), reply, changed, reply::attr);
+        self.answer(Call("setattr", ino), reply, changed, reply::attr(self.trust));
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
@@ -178,7 +181,7 @@ impl Filesystem for Adapter {
             let new = NewInode { kind, permissions: permissions(mode), umask, rdev };
             vfs.make(caller, parent, name?, new).await
         };
-        self.answer(Call("mknod", parent), reply, made, reply::entry);
+        self.answer(Call("mknod", parent), reply, made, reply::entry(self.trust));
     }
 
     fn mkdir(
@@ -195,7 +198,7 @@ impl Filesystem for Adapter {
         let new = NewInode { kind, permissions: permissions(mode), umask, rdev: 0 };
         let name = file_name(name);
         let made = async move { vfs.make(caller, parent, name?, new).await };
-        self.answer(Call("mkdir", parent), reply, made, reply::entry);
+        self.answer(Call("mkdir", parent), reply, made, reply::entry(self.trust));
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -222,7 +225,7 @@ impl Filesystem for Adapter {
         let target = Bytes::copy_from_slice(target.as_os_str().as_bytes());
         let name = file_name(name);
         let made = async move { vfs.symlink(caller, parent, name?, target).await };
-        self.answer(Call("symlink", parent), reply, made, reply::entry);
+        self.answer(Call("symlink", parent), reply, made, reply::entry(self.trust));
     }
 
     fn rename(
@@ -245,7 +248,7 @@ impl Filesystem for Adapter {
         let (vfs, ino, parent) = (self.vfs.clone(), Ino(ino.0), Ino(parent.0));
         let name = file_name(name);
         let linked = async move { vfs.link(ino, parent, name?).await };
-        self.answer(Call("link", ino), reply, linked, reply::entry);
+        self.answer(Call("link", ino), reply, linked, reply::entry(self.trust));
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -273,7 +276,7 @@ impl Filesystem for Adapter {
         let new = NewInode { kind, permissions: permissions(mode), umask, rdev: 0 };
         let name = file_name(name);
         let made = async move { vfs.create(caller, parent, name?, new, open_flags(flags)).await };
-        self.answer(Call("create", parent), reply, made, reply::created);
+        self.answer(Call("create", parent), reply, made, reply::created(self.trust));
     }
 
     fn read(
@@ -382,10 +385,11 @@ impl Filesystem for Adapter {
         reply: ReplyDirectoryPlus,
     ) {
         let (vfs, ino, fit) = (self.vfs.clone(), Ino(ino.0), self.fit_plus.clone());
+        let trust = self.trust;
         let limit = fit.limit();
         let entries = async move { vfs.readdir(ino, fh.0, cookie, limit, true).await };
         self.answer(Call("readdirplus", ino), reply, entries, move |reply, entries| {
-            fit.learn(limit, entries.len(), reply::attributes(reply, &entries));
+            fit.learn(limit, entries.len(), reply::attributes(reply, trust, &entries));
         });
     }
 

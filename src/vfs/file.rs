@@ -32,7 +32,9 @@ impl Vfs {
     pub async fn open(&self, caller: Caller, ino: Ino, flags: OpenFlags) -> Result<Opened> {
         let handle = self.handles.open(ino, flags, self.volume.readahead_bytes());
         match self.open_inode(caller, ino, flags).await {
-            Ok(mode_changed) => Ok(Opened { handle, keep_cache: true, mode_changed }),
+            Ok(mode_changed) => {
+                Ok(Opened { handle, keep_cache: self.volume.is_as_opened(), mode_changed })
+            }
             Err(error) => {
                 self.release(ino, handle).await;
                 Err(error)

@@ -43,24 +43,29 @@ impl Bench {
 
     async fn open(&self, session: u64) -> (Arc<Staged>, Arc<Vfs>) {
         let staged = Staged::over(self.engine.clone());
+        let vfs = self.open_over(&staged, Some(SessionId(session))).await;
+        (staged, vfs)
+    }
+
+    async fn open_over(&self, staged: &Arc<Staged>, session: Option<SessionId>) -> Arc<Vfs> {
         let parts = Parts {
             bucket: self.bucket(),
             engine: staged.clone(),
             id: VolumeId([7; 16]),
             block_bytes: BLOCK_BYTES,
             names: NameKey::new([7; 32]),
-            session: Some(SessionId(session)),
+            session,
             memory_bytes: 64 << 20,
             commit_interval: Duration::from_secs(3600),
             readahead_bytes: 0,
-            ambient: Ambient::seeded(session),
+            ambient: Ambient::seeded(session.map_or(0, |session| session.0)),
         };
         let volume = Volume::start(parts).await.unwrap();
         // The first look whether there is an epoch to close comes at once, the next in an hour.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        (staged, Vfs::new(volume))
+        Vfs::new(volume)
     }
 
     fn bucket(&self) -> Bucket {
@@ -152,4 +157,40 @@ async fn a_file_that_is_emptied_during_a_read_does_not_read_as_zeros() {
     let bytes = read.await.unwrap().unwrap();
     assert!(bytes.is_empty(), "{} bytes of an empty file", bytes.len());
     vfs.release(ino, handle).await;
+}
+
+#[tokio::test]
+async fn a_reader_whose_block_is_gone_waits_for_what_the_writer_put_in_its_place() {
+    let bench = Bench::new().await;
+    let (_, writer) = bench.open(1).await;
+    let ino = file(&writer).await;
+    write(&writer, ino, 0, b'a', BLOCK_BYTES).await;
+    writer.sync().await.unwrap();
+
+    let engine = Staged::over(bench.engine.clone());
+    engine.follow(1);
+    let reader = bench.open_over(&engine, None).await;
+    let opened = reader.open(Caller::ROOT, ino, OpenFlags::default()).await.unwrap();
+    assert!(opened.keep_cache, "nobody has written since it was mounted");
+    assert_eq!(reader.read(ino, 0, 0, 1).await.unwrap(), "a");
+
+    let first = bench.blocks().await;
+    write(&writer, ino, 0, b'b', BLOCK_BYTES).await;
+    for _ in 0..2 {
+        writer.sync().await.unwrap();
+        writer.volume.gc().await.unwrap();
+    }
+    assert!(!bench.blocks().await.contains(&first[0]), "the first block is still there");
+
+    assert_eq!(reader.read(ino, 0, 0, 1).await.unwrap(), "a", "it has not heard yet");
+    let read = begin_read(&reader, ino, u64::from(BLOCK_BYTES) - 1, 1);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!read.is_finished(), "it did not wait");
+    engine.follow(2);
+    assert_eq!(read.await.unwrap().unwrap(), "b");
+    assert_eq!(reader.read(ino, 0, 0, 1).await.unwrap(), "b");
+    let opened = reader.open(Caller::ROOT, ino, OpenFlags::default()).await.unwrap();
+    assert!(!opened.keep_cache, "the kernel may have pages of the first block");
 }

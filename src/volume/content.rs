@@ -19,6 +19,7 @@ use crate::meta::extent::Frame;
 use crate::meta::extent::Place;
 use crate::meta::key;
 use crate::meta::key::CHUNK_BYTES;
+use crate::meta::kv::Following;
 use crate::meta::kv::View;
 use crate::meta::value::Cut;
 use crate::types::BlockId;
@@ -89,6 +90,7 @@ impl Core {
     ) -> Result<Bytes> {
         let mut lookups = 0;
         loop {
+            let before = self.meta.store().engine().following();
             let Seen { content, cuts, range, dirty } = self.see(ino, &wanted).await?;
             if range.is_empty() {
                 return Ok(Bytes::new());
@@ -107,8 +109,10 @@ impl Core {
                 self.fetch_blocks(content, &cuts, &pieces).await?;
             }
             match self.assemble(&range, pieces).await {
-                Err(error) if error.kind() == Kind::NotFound && lookups < LOOKUPS_MAX => {}
                 Err(error) if error.kind() == Kind::NotFound => {
+                    if lookups < LOOKUPS_MAX && self.may_differ(before).await {
+                        continue;
+                    }
                     return Err(Error::new(Kind::Corrupt, "a block of the file is missing")
                         .with("content", content)
                         .with("offset", range.start)
@@ -117,6 +121,12 @@ impl Core {
                 answer => return answer,
             }
         }
+    }
+
+    /// Whether extents may name another block than they did at `before`. A reader beside a writer
+    /// waits for that: the writer deletes blocks before the reader hears what replaced them.
+    async fn may_differ(&self, before: Option<Following>) -> bool {
+        before.is_none() || self.meta.store().has_moved_on(before).await
     }
 
     /// A file at one instant.

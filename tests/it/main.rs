@@ -16,6 +16,7 @@ mod starting;
 mod real_input;
 mod kill;
 mod two_writers;
+mod beside;
 mod read_back;
 mod renewal;
 mod policy;

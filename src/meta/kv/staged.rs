@@ -13,15 +13,17 @@ use tokio::sync::Semaphore;
 use super::Batch;
 use super::Engine;
 use super::Entry;
+use super::Following;
 use super::MemoryEngine;
 use crate::error::Result;
 
 type Choice = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
-/// A [`MemoryEngine`] that holds back the answer to one question.
+/// A [`MemoryEngine`] that holds back the answer to one question, and may seem to follow a writer.
 pub(crate) struct Staged {
     engine: Arc<MemoryEngine>,
     held: Mutex<Option<Choice>>,
+    following: Mutex<Option<Following>>,
     asked: Semaphore,
     released: Semaphore,
 }
@@ -29,7 +31,14 @@ pub(crate) struct Staged {
 impl Staged {
     pub(crate) fn over(engine: Arc<MemoryEngine>) -> Arc<Self> {
         let (asked, released) = (Semaphore::new(0), Semaphore::new(0));
-        Arc::new(Self { engine, held: Mutex::default(), asked, released })
+        let (held, following) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { engine, held, following, asked, released })
+    }
+
+    /// From now on somebody else writes, and answers come from this state.
+    pub(crate) fn follow(&self, state: u64) {
+        let following = Following { state, settled: true, every: Duration::from_secs(60) };
+        *self.following.lock() = Some(following);
     }
 
     /// The next question for a key that `choice` is true of is answered after [`Self::release`]:
@@ -75,6 +84,10 @@ impl Engine for Staged {
 
     async fn commit(&self, batch: Batch) -> Result<()> {
         self.engine.commit(batch).await
+    }
+
+    fn following(&self) -> Option<Following> {
+        *self.following.lock()
     }
 
     fn health(&self) -> Result<()> {
