@@ -43,6 +43,7 @@ use super::answer::Reply;
 use super::answer::answer;
 use super::convert;
 use super::kernel;
+use super::kernel::Trust;
 use super::kernel::Writeback;
 use super::notify::Forget;
 use super::reply;
@@ -63,6 +64,7 @@ pub(super) struct Adapter {
     runtime: Handle,
     cut: Cut,
     writeback: Writeback,
+    trust: Trust,
     fit: Arc<Fit>,
     fit_plus: Arc<Fit>,
     forget: Forget,
@@ -73,7 +75,8 @@ impl Adapter {
     pub(super) fn new(vfs: Arc<Vfs>, runtime: Handle, cut: Cut, writeback: Writeback) -> Self {
         let (fit, fit_plus) = (Arc::new(Fit::of_names()), Arc::new(Fit::of_attributes()));
         let forget = Forget::default();
-        Self { vfs, runtime, cut, writeback, fit, fit_plus, forget }
+        let trust = if vfs.read_only() { Trust::Brief } else { Trust::Lasting };
+        Self { vfs, runtime, cut, writeback, trust, fit, fit_plus, forget }
     }
 
     /// What it makes the kernel forget; to begin with the session.
@@ -94,13 +97,13 @@ impl Adapter {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        kernel::negotiate(config, self.writeback)
+        kernel::negotiate(config, self.writeback, self.trust)
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (vfs, parent, name) = (self.vfs.clone(), Ino(parent.0), name.to_owned());
         let found = async move { search::name(&vfs, parent, &name).await };
-        self.answer(Call("lookup", parent), reply, found, reply::found);
+        self.answer(Call("lookup", parent), reply, found, reply::found(self.trust));
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
@@ -109,7 +112,7 @@ impl Filesystem for Adapter {
             Call("getattr", ino),
             reply,
             async move { vfs.getattr(ino).await },
-            reply::attr,
+            reply::attr(self.trust),
         );
     }
 
@@ -137,7 +140,7 @@ impl Filesystem for Adapter {
         let set =
             SetAttr { permissions: mode.map(convert::permissions), uid, gid, size, atime, mtime };
         let changed = async move { vfs.setattr(caller, ino, set).await };
-        self.answer(Call("setattr", ino), reply, changed, reply::attr);
+        self.answer(Call("setattr", ino), reply, changed, reply::attr(self.trust));
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
@@ -163,7 +166,7 @@ impl Filesystem for Adapter {
             let new = NewInode { kind, permissions: convert::permissions(mode), umask, rdev };
             vfs.make(caller, parent, name?, new).await
         };
-        self.answer(Call("mknod", parent), reply, made, reply::entry);
+        self.answer(Call("mknod", parent), reply, made, reply::entry(self.trust));
     }
 
     fn mkdir(
@@ -180,7 +183,7 @@ impl Filesystem for Adapter {
         let new = NewInode { kind, permissions: convert::permissions(mode), umask, rdev: 0 };
         let name = convert::file_name(name);
         let made = async move { vfs.make(caller, parent, name?, new).await };
-        self.answer(Call("mkdir", parent), reply, made, reply::entry);
+        self.answer(Call("mkdir", parent), reply, made, reply::entry(self.trust));
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -207,7 +210,7 @@ impl Filesystem for Adapter {
         let target = Bytes::copy_from_slice(target.as_os_str().as_bytes());
         let name = convert::file_name(name);
         let made = async move { vfs.symlink(caller, parent, name?, target).await };
-        self.answer(Call("symlink", parent), reply, made, reply::entry);
+        self.answer(Call("symlink", parent), reply, made, reply::entry(self.trust));
     }
 
     fn rename(
@@ -231,7 +234,7 @@ impl Filesystem for Adapter {
         let (vfs, ino, parent) = (self.vfs.clone(), Ino(ino.0), Ino(parent.0));
         let name = convert::file_name(name);
         let linked = async move { vfs.link(ino, parent, name?).await };
-        self.answer(Call("link", ino), reply, linked, reply::entry);
+        self.answer(Call("link", ino), reply, linked, reply::entry(self.trust));
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -261,7 +264,7 @@ impl Filesystem for Adapter {
         let name = convert::file_name(name);
         let made =
             async move { vfs.create(caller, parent, name?, new, convert::open_flags(flags)).await };
-        self.answer(Call("create", parent), reply, made, reply::created);
+        self.answer(Call("create", parent), reply, made, reply::created(self.trust));
     }
 
     fn read(
@@ -368,10 +371,11 @@ impl Filesystem for Adapter {
         reply: ReplyDirectoryPlus,
     ) {
         let (vfs, ino, fit) = (self.vfs.clone(), Ino(ino.0), self.fit_plus.clone());
+        let trust = self.trust;
         let limit = fit.limit();
         let entries = async move { vfs.readdir(ino, fh.0, cookie, limit, true).await };
         self.answer(Call("readdirplus", ino), reply, entries, move |reply, entries| {
-            fit.learn(limit, entries.len(), reply::attributes(reply, &entries));
+            fit.learn(limit, entries.len(), reply::attributes(reply, trust, &entries));
         });
     }
 

@@ -1,6 +1,7 @@
 //! What is agreed with the kernel at the start of a mount. The numbers are measured on Linux 6.18.
 
 use std::io;
+use std::time::Duration;
 
 use fuser::InitFlags;
 use fuser::KernelConfig;
@@ -38,12 +39,40 @@ pub(super) enum Writeback {
     On,
 }
 
+/// How long the kernel may believe names (also missing ones), attributes and pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// As long as it likes: nobody else changes the volume, and it expires what it changes itself.
+    Lasting,
+    /// Not for long: the mount is read-only, and another one may be writing.
+    Brief,
+}
+
+impl Trust {
+    /// Of names and attributes.
+    pub(super) fn ttl(self) -> Duration {
+        match self {
+            Self::Lasting => Duration::from_secs(3600),
+            Self::Brief => Duration::from_secs(1),
+        }
+    }
+}
+
 /// Answers the kernel's offer.
-pub(super) fn negotiate(config: &mut KernelConfig, writeback: Writeback) -> io::Result<()> {
-    let wanted = match writeback {
-        Writeback::Off => CAPABILITIES,
-        Writeback::On => CAPABILITIES.union(InitFlags::FUSE_WRITEBACK_CACHE),
-    };
+pub(super) fn negotiate(
+    config: &mut KernelConfig,
+    writeback: Writeback,
+    trust: Trust,
+) -> io::Result<()> {
+    let mut wanted = CAPABILITIES;
+    if writeback == Writeback::On {
+        wanted.insert(InitFlags::FUSE_WRITEBACK_CACHE);
+    }
+    if trust == Trust::Brief {
+        // Pages go when the attributes, which it asks for again and again, show another file.
+        wanted.remove(InitFlags::FUSE_EXPLICIT_INVAL_DATA);
+        wanted.insert(InitFlags::FUSE_AUTO_INVAL_DATA);
+    }
     let unfit = |_| io::Error::other("fuser does not take the limits of a mount");
     config
         .add_capabilities(wanted & config.capabilities())

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use fuser::Errno;
 use fuser::FileAttr;
@@ -26,6 +25,7 @@ use fuser::ReplyXattr;
 use super::convert::bare_attr;
 use super::convert::file_attr;
 use super::convert::file_type;
+use super::kernel::Trust;
 use crate::types::FileName;
 use crate::types::Ino;
 use crate::vfs::Attr;
@@ -33,10 +33,6 @@ use crate::vfs::DirEntry;
 use crate::vfs::FileKind;
 use crate::vfs::Opened;
 use crate::vfs::StatFs;
-
-/// How long the kernel may believe names (also missing ones) and attributes. Nobody else changes
-/// an exclusive volume, and the kernel expires what it changes itself.
-const TTL: Duration = Duration::from_secs(3600);
 
 /// Inode numbers are never reused, so NFS handles need no generations.
 const GENERATION: Generation = Generation(0);
@@ -56,20 +52,22 @@ pub(super) fn empty(reply: ReplyEmpty, (): ()) {
 }
 
 /// An inode's attributes.
-pub(super) fn attr(reply: ReplyAttr, attr: Attr) {
-    reply.attr(&TTL, &file_attr(&attr));
+pub(super) fn attr(trust: Trust) -> impl FnOnce(ReplyAttr, Attr) + Send + 'static {
+    move |reply, attr| reply.attr(&trust.ttl(), &file_attr(&attr))
 }
 
 /// A name that now exists.
-pub(super) fn entry(reply: ReplyEntry, attr: Attr) {
-    reply.entry(&TTL, &file_attr(&attr), GENERATION);
+pub(super) fn entry(trust: Trust) -> impl FnOnce(ReplyEntry, Attr) + Send + 'static {
+    move |reply, attr| reply.entry(&trust.ttl(), &file_attr(&attr), GENERATION)
 }
 
 /// A name that was looked for. Node 0 says that there is none, and that the kernel may keep that.
-pub(super) fn found(reply: ReplyEntry, attr: Option<Attr>) {
-    match attr {
-        Some(attr) => entry(reply, attr),
-        None => reply.entry(&TTL, &bare_attr(Ino(0), FileKind::Regular), GENERATION),
+pub(super) fn found(trust: Trust) -> impl FnOnce(ReplyEntry, Option<Attr>) + Send + 'static {
+    move |reply, attr| match attr {
+        Some(attr) => entry(trust)(reply, attr),
+        None => {
+            reply.entry(&trust.ttl(), &bare_attr(Ino(0), FileKind::Regular), GENERATION);
+        }
     }
 }
 
@@ -78,15 +76,21 @@ pub(super) fn opened(reply: ReplyOpen, opened: Opened) {
     reply.opened(FileHandle(opened.handle), file_flags(opened));
 }
 
-/// An open directory, whose entries the kernel may cache.
+/// An open directory, whose entries the kernel may cache if it may keep them.
 pub(super) fn opened_dir(reply: ReplyOpen, opened: Opened) {
-    reply.opened(FileHandle(opened.handle), kept(opened) | FopenFlags::FOPEN_CACHE_DIR);
+    let flags = match opened.keep_cache {
+        true => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR,
+        false => FopenFlags::empty(),
+    };
+    reply.opened(FileHandle(opened.handle), flags);
 }
 
 /// A new file, open.
-pub(super) fn created(reply: ReplyCreate, (attr, opened): (Attr, Opened)) {
-    let handle = FileHandle(opened.handle);
-    reply.created(&TTL, &file_attr(&attr), GENERATION, handle, file_flags(opened));
+pub(super) fn created(trust: Trust) -> impl FnOnce(ReplyCreate, (Attr, Opened)) + Send + 'static {
+    move |reply, (attr, opened)| {
+        let handle = FileHandle(opened.handle);
+        reply.created(&trust.ttl(), &file_attr(&attr), GENERATION, handle, file_flags(opened));
+    }
 }
 
 fn file_flags(opened: Opened) -> FopenFlags {
@@ -142,10 +146,14 @@ pub(super) fn names(mut reply: ReplyDirectory, entries: &[DirEntry]) -> usize {
 }
 
 /// As many entries with attributes as the kernel has room for; their number.
-pub(super) fn attributes(mut reply: ReplyDirectoryPlus, entries: &[DirEntry]) -> usize {
+pub(super) fn attributes(
+    mut reply: ReplyDirectoryPlus,
+    trust: Trust,
+    entries: &[DirEntry],
+) -> usize {
     let fitting = entries.iter().take_while(|entry| {
         let (ino, name) = (INodeNo(entry.ino.0), OsStr::from_bytes(&entry.name));
-        !reply.add(ino, entry.cookie, name, &TTL, &listed_attr(entry), GENERATION)
+        !reply.add(ino, entry.cookie, name, &trust.ttl(), &listed_attr(entry), GENERATION)
     });
     let count = fitting.count();
     reply.ok();

@@ -280,6 +280,7 @@ mod tests {
 
     use super::*;
     use crate::fuse::convert::bare_attr;
+    use crate::fuse::kernel::Trust;
     use crate::fuse::kernel::negotiate;
     use crate::vfs::FileKind;
 
@@ -288,7 +289,7 @@ mod tests {
 
     impl Filesystem for Empty {
         fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-            negotiate(config, Writeback::On)
+            negotiate(config, Writeback::On, Trust::Lasting)
         }
 
         fn getattr(&self, _: &Request, _: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {

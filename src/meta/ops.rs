@@ -76,6 +76,21 @@ impl Meta {
         }
     }
 
+    /// An inode, and what `look` sees at the same instant: it runs under the gate.
+    pub async fn inode_with<T>(
+        &self,
+        ino: Ino,
+        look: impl FnOnce(&Inode) -> T,
+    ) -> Result<(Inode, T)> {
+        let key = key::inode(ino);
+        let seen = self.store.look(&key, |value| {
+            let inode = Inode::decode(value.ok_or_else(|| inode::missing(ino))?)?;
+            let seen = look(&inode);
+            Ok((inode, seen))
+        });
+        seen.await?
+    }
+
     /// What a name leads to.
     pub async fn lookup(&self, parent: Ino, name: &FileName) -> Result<(Ino, Inode)> {
         let place = dentry::Place::new(&self.names, parent, name);

@@ -32,7 +32,9 @@ impl Vfs {
     pub async fn open(&self, caller: Caller, ino: Ino, flags: OpenFlags) -> Result<Opened> {
         let handle = self.handles.open(ino, flags, self.volume.readahead_bytes());
         match self.open_inode(caller, ino, flags).await {
-            Ok(mode_changed) => Ok(Opened { handle, keep_cache: true, mode_changed }),
+            Ok(mode_changed) => {
+                Ok(Opened { handle, keep_cache: self.volume.is_as_opened(), mode_changed })
+            }
             Err(error) => {
                 self.release(ino, handle).await;
                 Err(error)
@@ -70,18 +72,19 @@ impl Vfs {
         if offset >= end {
             return Ok(Bytes::new());
         }
-        let range = offset..end;
         let mut pattern = Pattern::Random;
         if let Some(handle) = self.handles.find(handle) {
             let mut readahead = handle.readahead.lock();
-            if let Some(ahead) = readahead.read(&range, inode.size) {
+            if let Some(ahead) = readahead.read(&(offset..end), inode.size) {
                 self.contents.prefetch(inode.content, inode.cuts.clone(), ahead);
             }
             if readahead.is_stream() {
                 pattern = Pattern::Stream;
             }
         }
-        let read = self.contents.read(inode.content, &inode.cuts, range, pattern).await;
+        // What the file is now may be more, or less, than it was for the read-ahead.
+        let wanted = offset..offset.saturating_add(size.into());
+        let read = self.contents.read(ino, wanted, pattern).await;
         read.map_err(|error| error.with("inode", ino))
     }
 

@@ -15,6 +15,8 @@ mod file;
 mod resize;
 mod readahead;
 #[cfg(test)]
+mod read_tests;
+#[cfg(test)]
 mod tests;
 
 pub use types::*;

@@ -26,8 +26,11 @@ impl Vfs {
         // Counted before the look, so that a removal in between leaves an orphan to read.
         let handle = self.handles.open(ino, OpenFlags::default(), 0);
         match self.directory(ino).await {
-            // Nobody else changes the directory, so the kernel's copy of a listing stays true.
-            Ok(_) => Ok(Opened { handle, keep_cache: true, mode_changed: false }),
+            // While nobody else changes the volume, the kernel's copy of a listing stays true.
+            Ok(_) => {
+                let keep_cache = self.volume.is_as_opened();
+                Ok(Opened { handle, keep_cache, mode_changed: false })
+            }
             Err(error) => {
                 self.releasedir(ino, handle).await;
                 Err(error)

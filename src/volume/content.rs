@@ -19,11 +19,13 @@ use crate::meta::extent::Frame;
 use crate::meta::extent::Place;
 use crate::meta::key;
 use crate::meta::key::CHUNK_BYTES;
+use crate::meta::kv::Following;
 use crate::meta::kv::View;
 use crate::meta::value::Cut;
 use crate::types::BlockId;
 use crate::types::ContentId;
 use crate::types::FileRange;
+use crate::types::Ino;
 
 /// A block may be reclaimed between looking up its extent and reading it; then the extents are
 /// looked up again. More often than this means that it is missing.
@@ -59,6 +61,15 @@ enum Piece {
     Stored { offset: u64, len: u32, block: BlockId, skip: u32, frames: Vec<FrameRef> },
 }
 
+/// A file at one instant: its content and what of it is dirty.
+struct Seen {
+    content: ContentId,
+    cuts: Vec<Cut>,
+    /// What was wanted, as far as the file has it.
+    range: FileRange,
+    dirty: Vec<(u64, Bytes)>,
+}
+
 impl Core {
     /// The extents of a chunk as `view` sees them.
     pub(super) async fn chunk(&self, view: View, content: ContentId, index: u64) -> Result<Chunk> {
@@ -66,29 +77,42 @@ impl Core {
         value.map_or_else(|| Ok(Chunk::default()), |value| Chunk::decode(&value))
     }
 
-    /// The bytes of `range`, holes as zeros. The caller has clamped it to the file's size.
+    /// The bytes that a file has in `wanted`, holes as zeros; fewer where the file ends in it.
+    ///
+    /// Each byte is one that the file had at an instant of the read. The inode and what is dirty
+    /// are seen at one instant; the extents after it, where later writes and cuts may show, but
+    /// not that the content itself went: then all of it is seen again.
     pub(super) async fn read(
         &self,
-        content: ContentId,
-        cuts: &[Cut],
-        range: FileRange,
+        ino: Ino,
+        wanted: FileRange,
         pattern: Pattern,
     ) -> Result<Bytes> {
         let mut lookups = 0;
         loop {
+            let before = self.meta.store().engine().following();
+            let Seen { content, cuts, range, dirty } = self.see(ino, &wanted).await?;
+            if range.is_empty() {
+                return Ok(Bytes::new());
+            }
+            let pieces = self.under(content, &cuts, &range, dirty).await?;
+            if !self.still_has(ino, content, range.end).await? {
+                continue;
+            }
             lookups += 1;
-            let pieces = self.pieces(content, cuts, &range).await?;
             if let [Piece::Stored { block, frames, .. }] = &pieces[..]
                 && let [frame] = &frames[..]
             {
                 self.fetch_neighbours(content, *block, frame).await?;
             }
             if pattern == Pattern::Random {
-                self.fetch_blocks(content, cuts, &pieces).await?;
+                self.fetch_blocks(content, &cuts, &pieces).await?;
             }
             match self.assemble(&range, pieces).await {
-                Err(error) if error.kind() == Kind::NotFound && lookups < LOOKUPS_MAX => {}
                 Err(error) if error.kind() == Kind::NotFound => {
+                    if lookups < LOOKUPS_MAX && self.may_differ(before).await {
+                        continue;
+                    }
                     return Err(Error::new(Kind::Corrupt, "a block of the file is missing")
                         .with("content", content)
                         .with("offset", range.start)
@@ -99,7 +123,32 @@ impl Core {
         }
     }
 
-    /// Dirty bytes first: what is registered meanwhile is found in the extents after them.
+    /// Whether extents may name another block than they did at `before`. A reader beside a writer
+    /// waits for that: the writer deletes blocks before the reader hears what replaced them.
+    async fn may_differ(&self, before: Option<Following>) -> bool {
+        before.is_none() || self.meta.store().has_moved_on(before).await
+    }
+
+    /// A file at one instant.
+    async fn see(&self, ino: Ino, wanted: &FileRange) -> Result<Seen> {
+        let seen = self.meta.inode_with(ino, |inode| {
+            let end = wanted.end.min(inode.size);
+            let range = wanted.start.min(end)..end;
+            let dirty = self.dirty.lock().read(inode.content, &range, &inode.cuts);
+            (range, dirty)
+        });
+        let (inode, (range, dirty)) = seen.await?;
+        Ok(Seen { content: inode.content, cuts: inode.cuts, range, dirty })
+    }
+
+    /// Whether a file still has its content, up to `end` at least. A content never comes back, and
+    /// none of its extents goes before it does.
+    async fn still_has(&self, ino: Ino, content: ContentId, end: u64) -> Result<bool> {
+        let inode = self.meta.inode(ino).await?;
+        Ok(inode.content == content && inode.size >= end)
+    }
+
+    /// Where the bytes of a range are by now, for who is content with about that.
     async fn pieces(
         &self,
         content: ContentId,
@@ -107,6 +156,18 @@ impl Core {
         range: &FileRange,
     ) -> Result<Vec<Piece>> {
         let dirty = self.dirty.lock().read(content, range, cuts);
+        self.under(content, cuts, range, dirty).await
+    }
+
+    /// Dirty bytes, and what the extents have between them: looked for after them, so that what is
+    /// registered meanwhile is found there.
+    async fn under(
+        &self,
+        content: ContentId,
+        cuts: &[Cut],
+        range: &FileRange,
+        dirty: Vec<(u64, Bytes)>,
+    ) -> Result<Vec<Piece>> {
         let mut pieces = Vec::with_capacity(dirty.len() + 1);
         let mut at = range.start;
         for (offset, bytes) in dirty {

@@ -117,15 +117,9 @@ impl Contents {
         self.0.apply_cuts().await
     }
 
-    /// The bytes of `range`, holes as zeros.
-    pub async fn read(
-        &self,
-        content: ContentId,
-        cuts: &[Cut],
-        range: FileRange,
-        pattern: Pattern,
-    ) -> Result<Bytes> {
-        self.0.read(content, cuts, range, pattern).await
+    /// The bytes that a file has in `wanted`, holes as zeros; fewer where the file ends in it.
+    pub async fn read(&self, ino: Ino, wanted: FileRange, pattern: Pattern) -> Result<Bytes> {
+        self.0.read(ino, wanted, pattern).await
     }
 
     /// Asks for a range without waiting for it.

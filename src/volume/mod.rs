@@ -287,6 +287,12 @@ impl Volume {
         self.identity.session.is_none()
     }
 
+    /// Whether nobody else has changed the volume since it was opened: of a read-only mount as far
+    /// as it knows.
+    pub fn is_as_opened(&self) -> bool {
+        self.core.meta.store().is_as_opened()
+    }
+
     /// Makes everything durable that was done before the call.
     pub async fn sync(&self) -> Result<()> {
         self.core.sync().await

@@ -17,6 +17,7 @@ mod real_input;
 mod kill;
 mod leaving;
 mod two_writers;
+mod beside;
 mod read_back;
 mod renewal;
 mod policy;

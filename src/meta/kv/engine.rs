@@ -14,6 +14,17 @@ use crate::error::Result;
 /// Sorted, each key once.
 pub type Batch = Vec<(Bytes, Option<Bytes>)>;
 
+/// How far an engine has followed somebody else's writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Following {
+    /// Another number for each state. It changes just before answers come from the new state.
+    pub state: u64,
+    /// Whether answers come from that state for certain by now.
+    pub settled: bool,
+    /// How often it looks for a new state.
+    pub every: Duration,
+}
+
 /// An ordered, durable map of bytes with atomic batches.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
@@ -28,6 +39,11 @@ pub trait Engine: Send + Sync + 'static {
     /// [`Kind::Policy`](crate::error::Kind::Policy) when the store did not confirm encryption:
     /// then the engine is broken for good.
     async fn commit(&self, batch: Batch) -> Result<()>;
+
+    /// How far the engine has followed another writer; `None` where only this process writes.
+    fn following(&self) -> Option<Following> {
+        None
+    }
 
     /// The names of the objects that the present state is read from, besides the log. None where
     /// the engine keeps its state in something else than objects.

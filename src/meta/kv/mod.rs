@@ -9,6 +9,7 @@
 //!
 //! Knows keys and values as bytes only.
 
+mod clean;
 mod engine;
 mod fresh;
 mod layer;
@@ -17,11 +18,16 @@ mod memory;
 mod near;
 mod slate;
 #[cfg(test)]
+pub(crate) mod staged;
+#[cfg(test)]
+mod store_tests;
+#[cfg(test)]
 mod suite;
 mod txn;
 
 pub use engine::Batch;
 pub use engine::Engine;
+pub use engine::Following;
 pub use fresh::Fresh;
 pub use layers::Usage;
 pub use layers::UsageChange;
@@ -34,13 +40,16 @@ pub use txn::Txn;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::clean::Clean;
 use self::layers::Layers;
 use self::near::Neighbourhoods;
+use crate::ambient::instant;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -59,20 +68,14 @@ const OVERFULL: usize = 2;
 /// entry of it a tenth of one.
 const COMPANY: usize = 64;
 
+/// What a look for somebody else's writes may take.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
+
+/// How often it is seen whether they have come in, by who waits for them.
+const FOLLOW_POLL: Duration = Duration::from_millis(100);
+
 /// A key and its value.
 pub type Entry = (Bytes, Bytes);
-
-type Clean = quick_cache::sync::Cache<Bytes, Option<Bytes>, Weight>;
-
-#[derive(Clone)]
-struct Weight;
-
-impl quick_cache::Weighter<Bytes, Option<Bytes>> for Weight {
-    fn weight(&self, key: &Bytes, value: &Option<Bytes>) -> u64 {
-        // The key and the value, their headers and the cache's own entry.
-        (key.len() + value.as_ref().map_or(0, Bytes::len) + 160) as u64
-    }
-}
 
 /// How a transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,9 +93,18 @@ struct Found {
     generation: u64,
 }
 
+/// When the engine is asked.
+#[derive(Clone, Copy)]
+struct Asked {
+    generation: u64,
+    following: Option<Following>,
+}
+
 /// The layers above an engine.
 pub struct Store {
     engine: Arc<dyn Engine>,
+    /// How far the engine had followed at the beginning.
+    opened: Option<Following>,
     gate: Mutex<Layers>,
     clean: Clean,
     near: Mutex<Neighbourhoods>,
@@ -105,11 +117,12 @@ pub struct Store {
 impl Store {
     /// Layers above `engine`; `cache_bytes` bounds the clean cache.
     pub fn new(engine: Arc<dyn Engine>, usage: Usage, fresh: Fresh, cache_bytes: u64) -> Arc<Self> {
-        let items = usize::try_from(cache_bytes / 256).unwrap_or(usize::MAX);
+        let opened = engine.following();
         Arc::new(Self {
             engine,
+            opened,
             gate: Mutex::new(Layers::new(usage, fresh)),
-            clean: Clean::with_weighter(items, cache_bytes, Weight),
+            clean: Clean::new(cache_bytes),
             near: Mutex::default(),
             room: Notify::new(),
             full: Notify::new(),
@@ -119,6 +132,30 @@ impl Store {
     /// The engine below.
     pub fn engine(&self) -> &Arc<dyn Engine> {
         &self.engine
+    }
+
+    /// Whether nobody else has written since the store was opened, as far as the engine knows.
+    pub fn is_as_opened(&self) -> bool {
+        let state = |following: Option<Following>| following.map(|following| following.state);
+        state(self.engine.following()) == state(self.opened)
+    }
+
+    /// Whether a look that began at `before` may be made again with another outcome: somebody else
+    /// writes, and what they wrote has come in by now, or does while this waits.
+    pub async fn has_moved_on(&self, before: Option<Following>) -> bool {
+        let Some(before) = before else { return false };
+        let since = instant();
+        loop {
+            let now = self.engine.following();
+            if now.is_some_and(|now| now.settled && (now.state != before.state || !before.settled))
+            {
+                return true;
+            }
+            if since.elapsed() > before.every + FOLLOWS_WITHIN {
+                return false;
+            }
+            tokio::time::sleep(FOLLOW_POLL).await;
+        }
     }
 
     /// Begins a transaction, once the live layer has room for one. [`crate::meta::transact`] runs
@@ -156,9 +193,9 @@ impl Store {
         end: impl Fn() -> Bytes + Send,
     ) -> Result<Option<Bytes>> {
         loop {
-            let generation = match self.recall(View::Live, key) {
+            let asked = match self.recall(View::Live, key) {
                 Ok(found) => return Ok(found.value),
-                Err(generation) => generation,
+                Err(asked) => asked,
             };
             let end = end();
             if !self.near.lock().come_in_company(&end) {
@@ -170,7 +207,7 @@ impl Store {
             if answers.first().is_none_or(|(first, _)| first != key) {
                 answers.insert(0, (key.clone(), None));
             }
-            if self.learn(generation, &answers) {
+            if self.learn(asked, &answers) {
                 return Ok(answers.swap_remove(0).1);
             }
         }
@@ -179,6 +216,18 @@ impl Store {
     /// The value of a key as `view` sees it.
     pub async fn get_in(&self, view: View, key: &Bytes) -> Result<Option<Bytes>> {
         Ok(self.find(view, key).await?.value)
+    }
+
+    /// What `look` makes of the present value of a key, and of what else changes at the same
+    /// instant: it runs under the gate.
+    pub async fn look<T>(&self, key: &Bytes, look: impl FnOnce(Option<&Bytes>) -> T) -> Result<T> {
+        loop {
+            let found = self.find(View::Live, key).await?;
+            let layers = self.gate.lock();
+            if layers.version_since(key, found.generation) == Some(found.version) {
+                return Ok(look(found.value.as_ref()));
+            }
+        }
     }
 
     /// Entries of `range` in key order, as `view` sees them: at least one unless there are none,
@@ -318,20 +367,20 @@ impl Store {
 
     async fn find(&self, view: View, key: &Bytes) -> Result<Found> {
         loop {
-            let generation = match self.recall(view, key) {
+            let asked = match self.recall(view, key) {
                 Ok(found) => return Ok(found),
-                Err(generation) => generation,
+                Err(asked) => asked,
             };
             let value = self.engine.get(key).await?;
             let entry = (key.clone(), value);
-            if self.learn(generation, std::slice::from_ref(&entry)) {
-                return Ok(Found { value: entry.1, version: 0, generation });
+            if self.learn(asked, std::slice::from_ref(&entry)) {
+                return Ok(Found { value: entry.1, version: 0, generation: asked.generation });
             }
         }
     }
 
-    /// What memory knows of a key; else the generation that the engine is asked at.
-    fn recall(&self, view: View, key: &Bytes) -> Result<Found, u64> {
+    /// What memory knows of a key; else when the engine is asked.
+    fn recall(&self, view: View, key: &Bytes) -> Result<Found, Asked> {
         let generation = {
             let layers = self.gate.lock();
             let generation = layers.generation();
@@ -344,18 +393,19 @@ impl Store {
             }
             generation
         };
-        let value = self.clean.get(key).ok_or(generation)?;
+        let following = self.engine.following();
+        let value = self.clean.get(key, following).ok_or(Asked { generation, following })?;
         Ok(Found { value, version: 0, generation })
     }
 
-    /// Keeps what the engine answered at `generation`, if it still holds: if no epoch with such a
-    /// key landed meanwhile. Whether that is so of the first.
-    fn learn(&self, generation: u64, answers: &[(Bytes, Option<Bytes>)]) -> bool {
+    /// Keeps what the engine answered, if it still holds: if no epoch with such a key landed
+    /// meanwhile. Whether that is so of the first.
+    fn learn(&self, asked: Asked, answers: &[(Bytes, Option<Bytes>)]) -> bool {
         let layers = self.gate.lock();
-        let holds = |key: &Bytes| layers.unchanged_since(key, generation);
+        let holds = |key: &Bytes| layers.unchanged_since(key, asked.generation);
         for (key, value) in answers.iter().filter(|(key, _)| holds(key)) {
             if layers.find(View::Live, key).is_none() {
-                self.clean.insert(key.clone(), value.clone());
+                self.clean.keep(key.clone(), value.clone(), asked.following);
             }
         }
         answers.first().is_some_and(|(key, _)| holds(key))

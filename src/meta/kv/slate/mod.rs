@@ -56,6 +56,7 @@ use self::ownership::Watch;
 use self::store::Store;
 use super::Batch;
 use super::Engine;
+use super::Following;
 use crate::ambient;
 use crate::error::Error;
 use crate::error::Kind;

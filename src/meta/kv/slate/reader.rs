@@ -5,23 +5,28 @@ use std::ops::Range;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
+use parking_lot::Mutex;
 use slatedb::DbReader;
 use slatedb::DbReaderMode;
 use slatedb::DbStatus;
+use slatedb::config::DbReaderOptions;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Batch;
 use super::Engine;
+use super::Following;
 use super::fault;
 use super::fault::Verdict;
 use super::names::Names;
 use super::settings;
 use super::store::Store;
+use crate::ambient::instant;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -34,6 +39,12 @@ use crate::types::VolumeId;
 /// How long the opening waits for a store that is away.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How often it looks for what the writer has made durable.
+const FOLLOW_EVERY: Duration = Duration::from_secs(10);
+
+/// SlateDB tells of a new state just before it answers from it; after this it certainly does.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
 /// Memory for blocks, indexes and filters.
 const CACHE_BYTES: u64 = 32 << 20;
 
@@ -42,6 +53,8 @@ pub struct SlateReader {
     reader: DbReader,
     store: Arc<Store>,
     status: watch::Receiver<DbStatus>,
+    /// The state that was seen last, and since when.
+    seen: Mutex<(u64, Instant)>,
 }
 
 impl SlateReader {
@@ -76,7 +89,10 @@ impl SlateReader {
         }
         let verdict = Arc::new(Verdict::new());
         let store = Arc::new(Store::new(bucket, names, verdict.clone()));
+        let options =
+            DbReaderOptions { manifest_poll_interval: FOLLOW_EVERY, ..Default::default() };
         let reader = DbReader::builder(super::path(), store.clone())
+            .with_options(options)
             .with_reader_mode(DbReaderMode::FollowLatest)
             .with_db_cache(settings::cache(CACHE_BYTES), 0)
             .build()
@@ -84,7 +100,8 @@ impl SlateReader {
             .map_err(fault::from_slate)?;
         verdict.opened();
         let status = reader.subscribe();
-        Ok(Self { reader, store, status })
+        let seen = Mutex::new((status.borrow().durable_seq, instant()));
+        Ok(Self { reader, store, status, seen })
     }
 }
 
@@ -104,6 +121,16 @@ impl Engine for SlateReader {
 
     async fn commit(&self, _batch: Batch) -> Result<()> {
         Err(Error::new(Kind::ReadOnly, "the volume's metadata is opened for reading only"))
+    }
+
+    fn following(&self) -> Option<Following> {
+        let state = self.status.borrow().durable_seq;
+        let mut seen = self.seen.lock();
+        if seen.0 != state {
+            *seen = (state, instant());
+        }
+        let settled = seen.1.elapsed() >= SETTLED_AFTER;
+        Some(Following { state, settled, every: FOLLOW_EVERY })
     }
 
     fn objects(&self) -> Vec<String> {
