@@ -88,8 +88,8 @@ impl Vfs {
         read.map_err(|error| error.with("inode", ino))
     }
 
-    /// write: all of it or an error. Whether the inode lost set-user-id or set-group-id by it, which
-    /// the kernel does not know.
+    /// write: all of it or an error. Whether the inode lost set-user-id or set-group-id by it,
+    /// which the kernel does not know.
     pub async fn write(
         &self,
         ino: Ino,
