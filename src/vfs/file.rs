@@ -172,6 +172,9 @@ impl Vfs {
     /// release: the last close of an open file or directory.
     pub async fn release(&self, _ino: Ino, handle: u64) {
         let Some(ino) = self.handles.close(handle) else { return };
+        if self.read_only() {
+            return;
+        }
         if let Err(error) = self.reap(ino).await {
             tracing::warn!(%error, %ino, "an unlinked file stays until the next mount");
         }
