@@ -235,3 +235,25 @@ async fn many_tiny_writes_close_an_epoch_and_are_registered_at_once() {
     soon("an epoch", committed.wait_for(|committed| *committed >= 1)).await.unwrap();
     assert_eq!(volume.core.chunk(View::Live, content, 0).await.unwrap().0.len(), 40_000);
 }
+
+#[tokio::test]
+async fn a_status_does_not_hold_the_dirty_set_while_it_waits_for_the_gate() {
+    let (volume, _) = volume().await;
+    let core = &volume.core;
+    std::thread::scope(|scope| {
+        core.meta.store().under_gate(|_| {
+            let (began, begins) = std::sync::mpsc::channel();
+            let told = volume.clone();
+            scope.spawn(move || {
+                began.send(()).unwrap();
+                told.status()
+            });
+            begins.recv().unwrap();
+            for _ in 0..1_000 {
+                std::thread::yield_now();
+                let dirty = core.dirty.try_lock_for(Duration::from_secs(1));
+                assert!(dirty.is_some(), "the locks are taken in two orders");
+            }
+        });
+    });
+}

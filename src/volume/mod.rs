@@ -344,6 +344,9 @@ impl Volume {
         let obstacle = core.obstacle.borrow().as_ref().map(|(_, reason)| reason.clone());
         let policy = core.bucket.policy();
         let mut store = core.bucket.state();
+        // On its own: a lock that is taken inside the answer is held until all of it is there, and
+        // the gate comes before the dirty set.
+        let dirty_bytes = core.dirty.lock().bytes();
         store.last_error = obstacle.or(core.writer.uploads().last_error).or(store.last_error);
         VolumeStatus {
             sse_asked: policy.as_ref().map_or("none".to_owned(), |policy| policy.mode.to_string()),
@@ -353,7 +356,7 @@ impl Volume {
             },
             epoch_committed: core.first_epoch + *core.committed.borrow(),
             epoch_age_seconds: core.committed_at.lock().elapsed().as_secs(),
-            dirty_bytes: core.dirty.lock().bytes(),
+            dirty_bytes,
             memory_limit_bytes: core.memory_bytes,
             memory_used_bytes: core.budget.used()
                 + core.cache.used_bytes() as u64
